@@ -1,0 +1,5 @@
+"""Forecast where stochastic-gradient training converges. The map, in the order in which data flows."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Observed runs: what was recorded, and the readers that bring it in."""
+
+from descentcast.trajectories._trajectories import Trajectories, Trajectory
+
+__all__ = ["Trajectories", "Trajectory"]

@@ -1,0 +1,196 @@
+"""Observed runs of training: frozen values with their step indices, names, run, arm and setting."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from descentcast._types import Steps, Values
+from descentcast.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """The recorded values of one run, one row an optimizer step (or every k-th: its stride).
+
+    Attributes:
+        values: Recorded values, shape (T, D), read-only float64. A one-dimensional input becomes (T, 1).
+        names: One name a coordinate; `x0, x1, ...` by default, `x` if there is one.
+        steps: The optimizer step of each row, strictly increasing; 0, 1, 2, ... by default.
+        run: What the run is called in messages and tables.
+        arm: The setting of a trial that the run belongs to, if any.
+        setting: What the run was made with: `step` (size), `batch` (size), `optimizer`, `schedule`.
+
+    Raises:
+        DataError: Fewer than two steps, a value that is not finite (the message names run, step and coordinate), names
+            or steps that do not fit the values.
+
+    Examples:
+        >>> Trajectory([1.0, 0.5, 0.25], run="seed 1").values.shape
+        (3, 1)
+    """
+
+    values: Values
+    names: tuple[str, ...] = ()
+    steps: Steps = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    run: str = "run 0"
+    arm: str | None = None
+    setting: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        values = _values(self.values, self.run)
+        names = tuple(str(n) for n in self.names) or default_names(values.shape[1])
+        if len(names) != values.shape[1] or len(set(names)) != len(names):
+            raise DataError(f"{self.run}: names == {list(names)}, must be {values.shape[1]} different names")
+        steps = np.asarray(self.steps) if np.size(self.steps) else np.arange(len(values))
+        if steps.shape != (len(values),) or (np.diff(steps) <= 0).any():
+            raise DataError(f"{self.run}: steps must be {len(values)} strictly increasing integers")
+        for array, position in ((values, "values"), (steps.astype(np.int64), "steps")):
+            array.flags.writeable = False
+            object.__setattr__(self, position, array)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "setting", MappingProxyType(dict(self.setting)))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def stride(self) -> int | None:
+        """Optimizer steps between rows, or None where the cadence is irregular."""
+        gaps = np.unique(np.diff(self.steps))
+        return int(gaps[0]) if len(gaps) == 1 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return run, arm, setting, names, steps and values as plain values."""
+        return {
+            "run": self.run,
+            "arm": self.arm,
+            "setting": dict(self.setting),
+            "names": list(self.names),
+            "steps": self.steps.tolist(),
+            "values": self.values.tolist(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories(Sequence[Trajectory]):
+    """Runs that recorded the same coordinates.
+
+    Attributes:
+        runs: The runs, at least one, all with the same coordinate names.
+
+    Raises:
+        DataError: No run at all, or runs whose coordinate names differ.
+
+    Examples:
+        >>> runs = Trajectories.from_arrays([[1.0, 0.5, 0.25], [2.0, 1.0, 0.5, 0.25]], names=["w"])
+        >>> len(runs), runs.names, [len(run) for run in runs]
+        (2, ('w',), [3, 4])
+    """
+
+    runs: tuple[Trajectory, ...]
+
+    def __post_init__(self) -> None:
+        runs = tuple(self.runs)
+        if not runs:
+            raise DataError("no runs: at least one is needed")
+        for run in runs:
+            if run.names != runs[0].names:
+                raise DataError(
+                    f"{run.run} recorded {list(run.names)} but {runs[0].run} recorded {list(runs[0].names)}: "
+                    "runs must have the same coordinates"
+                )
+        object.__setattr__(self, "runs", runs)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Sequence[ArrayLike],
+        names: Sequence[str] | None = None,
+        setting: Mapping[str, Any] | None = None,
+    ) -> "Trajectories":
+        """Build runs from arrays, one a run.
+
+        Args:
+            arrays: Each of shape (steps,) or (steps, coordinates), with at least two steps.
+            names: One name a coordinate.
+            setting: What all the runs were made with, for example `{"step": 0.1, "batch": 8}`.
+
+        Returns:
+            The runs, called `run 0`, `run 1`, ...
+
+        Raises:
+            DataError: An empty list, a run of fewer than two steps, values that are not finite or not numbers.
+
+        Examples:
+            >>> Trajectories.from_arrays([[[0.0, 1.0], [0.5, 0.5]]]).names
+            ('x0', 'x1')
+        """
+        if isinstance(arrays, np.ndarray) and arrays.ndim == 1 and arrays.dtype != object:
+            arrays = [arrays]
+        return cls(
+            tuple(
+                Trajectory(values=array, names=tuple(names or ()), run=f"run {i}", setting=setting or {})  # pyright: ignore[reportArgumentType]
+                for i, array in enumerate(arrays)
+            )
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The coordinate names that all runs share."""
+        return self.runs[0].names
+
+    @property
+    def setting(self) -> Mapping[str, Any]:
+        """The part of the setting that all runs share."""
+        first, *rest = (run.setting for run in self.runs)
+        return {k: v for k, v in first.items() if all(k in s and s[k] == v for s in rest)}
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        return iter(self.runs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Trajectories(self.runs[index]) if isinstance(index, slice) else self.runs[index]
+
+    def coordinate(self, index: int) -> list[np.ndarray]:
+        """Return the values of one coordinate, an array of shape (T,) a run."""
+        return [run.values[:, index] for run in self.runs]
+
+    def transitions(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return all pairs (x_t, x_{t+1}) of one coordinate, never across runs: two arrays of equal length."""
+        columns = self.coordinate(index)
+        return np.concatenate([c[:-1] for c in columns]), np.concatenate([c[1:] for c in columns])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the runs as plain values."""
+        return {"runs": [run.to_dict() for run in self.runs]}
+
+
+def default_names(coordinates: int) -> tuple[str, ...]:
+    """Return `x` for one coordinate, `x0, x1, ...` for several."""
+    return ("x",) if coordinates == 1 else tuple(f"x{i}" for i in range(coordinates))
+
+
+def _values(raw: Any, run: str) -> np.ndarray:
+    try:
+        values = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{run}: values must be numbers of shape (steps,) or (steps, coordinates)") from None
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2 or values.shape[1] == 0:
+        raise DataError(f"{run}: values have shape {values.shape}, must be (steps,) or (steps, coordinates)")
+    if len(values) < 2:
+        raise DataError(f"{run}: {len(values)} recorded step(s), at least 2 are needed")
+    if not np.isfinite(values).all():
+        step, coordinate = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise DataError(
+            f"{run}: value {values[step, coordinate]} at step {step}, coordinate {coordinate}: must be finite"
+        )
+    return values
