@@ -1,0 +1,76 @@
+"""What every estimator of transition kernels shares: the checks, the grids, and one kernel a coordinate."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from descentcast._types import Edges
+from descentcast.kernels._grid import as_trajectories, grids_of
+from descentcast.kernels._kernel import TransitionKernel
+from descentcast.trajectories import Trajectories
+
+
+class KernelEstimator(BaseEstimator, ABC):
+    """Base of the estimators: `fit` checks, chooses the grids and estimates one kernel a coordinate.
+
+    A subclass stores its parameters in `__init__`, checks them in `_check_parameters`, and estimates the kernel of one
+    coordinate in `_fit_coordinate`; the base adds name, setting, `projected` and the notes on the grid.
+
+    Attributes:
+        kernel_: The fitted `TransitionKernel`, or a tuple of them, one a coordinate, where there are several: then
+            each is of one coordinate by itself and `projected`.
+        edges_: The grid of the fit, shape (n + 1,), or a tuple of grids.
+        n_features_in_: The number of coordinates.
+    """
+
+    kernel_: TransitionKernel | tuple[TransitionKernel, ...]
+    edges_: Edges | tuple[Edges, ...]
+    n_features_in_: int
+
+    def fit(self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike] | None = None) -> Self:
+        """Estimate the kernel of each coordinate from recorded runs.
+
+        Args:
+            trajectories: The runs; only transitions within a run are used.
+            edges: Cell edges, shape (n + 1,): one array, or a sequence with one array a coordinate. By default the
+                grid rule of `default_edges`.
+
+        Returns:
+            The estimator itself, with `kernel_`, `edges_` and `n_features_in_`.
+
+        Raises:
+            ArgumentError: Something other than `Trajectories`, edges that do not fit, a parameter out of range.
+        """
+        runs = as_trajectories(trajectories)
+        self._check_parameters()
+        grids, notes = grids_of(runs, edges)
+        kernels = tuple(
+            self._finished(self._fit_coordinate(i, runs.coordinate(i), grid), runs, i, notes[i])
+            for i, grid in enumerate(grids)
+        )
+        self.n_features_in_ = len(grids)
+        self.edges_ = grids[0] if len(grids) == 1 else grids
+        self.kernel_ = kernels[0] if len(kernels) == 1 else kernels
+        return self
+
+    @abstractmethod
+    def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
+        """Return the kernel of coordinate `index` from its values, one array of shape (T,) a run."""
+
+    def _check_parameters(self) -> None:
+        """Raise `ArgumentError` where a parameter that `__init__` stored is out of range."""
+
+    @staticmethod
+    def _finished(kernel: TransitionKernel, runs: Trajectories, index: int, note: str | None) -> TransitionKernel:
+        return replace(
+            kernel,
+            name=runs.names[index],
+            setting={**runs.setting, **kernel.setting},
+            projected=kernel.projected or len(runs.names) > 1,
+            notes=(*((note,) if note else ()), *kernel.notes),
+        )
