@@ -2,6 +2,21 @@
 
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._grid import default_edges
+from descentcast.kernels._hitting import HittingTimes, committor, hitting
 from descentcast.kernels._kernel import Evidence, TransitionKernel
+from descentcast.kernels._metastable import MetastableSets
+from descentcast.kernels._propagation import propagate
+from descentcast.kernels._spectrum import StationaryLaw
 
-__all__ = ["Evidence", "KernelEstimator", "TransitionKernel", "default_edges"]
+__all__ = [
+    "Evidence",
+    "HittingTimes",
+    "KernelEstimator",
+    "MetastableSets",
+    "StationaryLaw",
+    "TransitionKernel",
+    "committor",
+    "default_edges",
+    "hitting",
+    "propagate",
+]
