@@ -13,7 +13,7 @@ EDGES = np.array([0.0, 1.0, 1.5, 4.0, 6.0])
 
 
 def laws(cells=4):
-    weights = st.lists(st.floats(0, 1), min_size=cells, max_size=cells).filter(lambda w: sum(w) > 0.1)
+    weights = st.lists(st.integers(0, 10), min_size=cells, max_size=cells).filter(any)
     return weights.map(lambda w: np.array(w) / np.sum(w))
 
 
@@ -55,8 +55,8 @@ def test_quantiles_invert_the_distribution_function(p, q):
     x = quantiles(p, EDGES, q)
     assert pit(p, EDGES, x) == pytest.approx(q, abs=1e-9)
     # Nothing lower reaches the level: x is the infimum.
-    lower = pit(p, EDGES, x - 1e-6)
-    assert ((lower < np.asarray(q)) | (np.asarray(q) < 1e-6)).all() or p.min() < 1e-5
+    levels = np.asarray(q)
+    assert (pit(p, EDGES, x - 1e-6)[levels > 1e-6] < levels[levels > 1e-6]).all()
     assert (np.diff(quantiles(p, EDGES, np.sort(q))) >= 0).all()
 
 

@@ -1,5 +1,7 @@
 """The log score and the CRPS against closed forms, quadrature and scoringrules."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scoringrules
@@ -50,12 +52,13 @@ def test_crps_is_the_score_of_a_large_ensemble_from_the_law():
 def test_crps_is_its_defining_integral(p, y):
     edges = np.array([-1.0, 0.0, 0.3, 2.0, 5.0])
     grid = np.unique(np.concatenate([edges, [y, -2.0, 6.0]]))
-    cdf = lambda x: np.interp(x, edges, np.concatenate([[0.0], np.cumsum(p)]))  # noqa: E731
-    parts = [
-        integrate.fixed_quad(lambda x: (cdf(x) - (x >= y)) ** 2, a, b, n=3)[0]
-        for a, b in zip(grid, grid[1:], strict=False)
-    ]
-    assert crps(p, edges, y) == pytest.approx(sum(parts), abs=1e-9)
+    cdf = np.concatenate([[0.0], np.cumsum(p)])
+
+    def integrand(x):
+        return (np.interp(x, edges, cdf) - (x >= y)) ** 2
+
+    expected = sum(integrate.fixed_quad(integrand, a, b, n=3)[0] for a, b in pairwise(grid))
+    assert crps(p, edges, y) == pytest.approx(expected, abs=1e-9)
 
 
 @settings(max_examples=40, deadline=None)

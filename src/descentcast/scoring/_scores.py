@@ -13,8 +13,8 @@ from descentcast.scoring._cells import at_edges, cells_of, law, paired, take
 def log_score(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike) -> np.ndarray:
     """Score densities by the negative logarithm of the density at what was observed.
 
-    The score is `-log(probs[c] / width[c])`, with c the cell of the observed value: a loss in nats, lower is better (the
-    sign convention of `scoringrules.logs_*`). It depends on the unit of the coordinate, so only differences on the
+    The score is `-log(probs[c] / width[c])`, with c the cell of the observed value: a loss in nats, lower is better
+    (the sign convention of `scoringrules.logs_*`). It depends on the unit of the coordinate, so only differences on the
     same coordinate mean something; they do not depend on the grid where densities are resolved by it.
 
     Args:
