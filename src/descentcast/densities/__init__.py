@@ -1,1 +1,20 @@
-"""Placeholder."""
+"""Hierarchy-PDF: from digit probabilities to densities over the state grid."""
+
+from descentcast.densities._context import Context, Points, lay_out
+from descentcast.densities._densities import Densities, next_densities
+from descentcast.densities._digit_tree import read_densities
+from descentcast.densities._grids import pool, regrid
+from descentcast.densities._pooling import RULES, candidates
+
+__all__ = [
+    "RULES",
+    "Context",
+    "Densities",
+    "Points",
+    "candidates",
+    "lay_out",
+    "next_densities",
+    "pool",
+    "read_densities",
+    "regrid",
+]

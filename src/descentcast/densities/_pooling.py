@@ -1,0 +1,35 @@
+"""Which pool of the views to use: chosen by the prequential log score on what was observed, never on what will be."""
+
+import numpy as np
+
+from descentcast._types import Cells, Probabilities
+from descentcast.densities._grids import FLOOR, pool
+
+RULES = ("log", "linear", "identity")
+
+
+def candidates(probs: Probabilities) -> Probabilities:
+    """Return the densities by each of `RULES`, stacked: views (V, T, n), identity first, become (3, T, n)."""
+    return np.stack([pool(probs, "log"), pool(probs, "linear"), probs[0]])
+
+
+def running_choice(pooled: Probabilities, observed: Cells) -> np.ndarray:
+    """Return, for each row, the rule with the best total log score on the rows before it.
+
+    Args:
+        pooled: Densities by each rule, shape (3, T, n); row t is the density of value t + 1.
+        observed: Cell of value t + 1, shape (T - 1,).
+
+    Returns:
+        Index into `RULES` for each of the T rows: row t knows the outcomes of rows 0 .. t - 1. Log pooling leads at
+        first.
+
+    Examples:
+        >>> sharp, flat = np.array([[0.9, 0.1]] * 3), np.array([[0.5, 0.5]] * 3)
+        >>> running_choice(np.stack([flat, sharp, flat]), np.array([0, 0])).tolist()
+        [0, 1, 1]
+    """
+    rows = np.arange(len(observed))
+    scores = np.log(np.maximum(pooled[:, rows, observed], FLOOR))
+    totals = np.concatenate([np.zeros((len(pooled), 1)), np.cumsum(scores, axis=1)], axis=1)
+    return totals.argmax(axis=0)

@@ -1,0 +1,72 @@
+"""`load_model`: from a name to a language model that is ready to read."""
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from descentcast import _checks
+from descentcast.errors import ArgumentError, FetchError
+from descentcast.language_models._base import LanguageModel
+from descentcast.language_models._catalogue import converted_dir, fetch, resolve
+from descentcast.language_models._transformers import convert_gguf, load_network
+
+
+def load_model(
+    name_or_path: str | Path, dtype: str = "auto", device: str = "auto", adapter: str | Path | None = "default"
+) -> LanguageModel:
+    """Load a language model; fetch it and convert it first where that has not been done.
+
+    Args:
+        name_or_path: A name of the catalogue, a `.gguf` file, a folder with config.json, or a hub id `owner/name`.
+        dtype: "auto" (float32 on a CPU, bfloat16 on CUDA), "float32", "bfloat16" or "float16".
+        device: "auto" (CUDA where there is one), "cpu" or "cuda".
+        adapter: "default" for what is shipped with the model (nothing yet: it is used frozen, as in the paper), None
+            for
+            the frozen model.
+
+    Raises:
+        ArgumentError: An argument that is not one of these.
+        FetchError: The model cannot be fetched or written.
+        TokenizerError: Its tokenizer writes numbers neither digit by digit nor three digits at a time.
+        ModelError: No such model, or one that cannot be branched.
+    """
+    if adapter not in ("default", None):
+        raise ArgumentError(f"adapter == {adapter!r}, must be 'default' or None: trained adapters cannot be loaded yet")
+    _checks.one_of("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
+    source = resolve(name_or_path)
+    if source.path is None:
+        return load_network(source.name, source.name, dtype, device)
+    if source.kind == "folder":
+        return load_network(str(source.path), source.name, dtype, device)
+    if source.kind == "catalogue":
+        folder = _converted(fetch(source.name), converted_dir(source.name))
+    else:
+        folder = _converted(source.path, converted_dir(source.path))
+    return load_network(folder, source.name, dtype, device)
+
+
+def _converted(gguf: Path, folder: Path) -> Path:
+    """Return the folder with a GGUF file's weights as safetensors, converting it once.
+
+    The folder appears by an atomic rename: a conversion that was stopped is never used.
+    """
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="converting-"))
+                try:
+                    convert_gguf(gguf, scratch)
+                    os.replace(scratch, folder)
+                finally:
+                    shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+        raise FetchError(f"{gguf.name}: cannot write the converted model to {folder}: {reason}") from error
+    return folder
