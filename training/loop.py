@@ -1,0 +1,222 @@
+"""The training loop shared by all models: batches of the prior, a budget in hours or steps, atomic saves, a CSV log.
+
+`state.pt` in the output folder holds everything that a resumed run needs (trainable weights, optimizer, counters) in
+one file, replaced atomically; what is exported beside it is for use.
+"""
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.contexts import Batch, Prior, batch, fixed_batch
+from training.digit_model import DigitModel
+from training.fields import DEVELOPMENT_FIELDS
+from training.muon import Muon
+
+COLUMNS = ("step", "tokens", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_other_forms")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+        learning_rate: Peak of the schedule.
+        batch_tokens: Symbols a step, about.
+        micro_tokens: Symbols a pass, about; gradients of a step's passes are added up.
+        hours: Budget of training time, over all resumed pieces; or
+        steps: budget of steps.
+        warm_up: Share of the budget until the peak.
+        weight_decay: Of matrices; norms have none.
+        seed: Of the prior and the weights.
+        log_every: Steps between rows of the log.
+        dev_every: Steps between evaluations.
+        save_minutes: Minutes between saves.
+        beta2: Second-moment decay of AdamW.
+        muon: Train the matrices of the layers by Muon, only the rest by AdamW.
+    """
+
+    learning_rate: float
+    batch_tokens: int
+    micro_tokens: int
+    hours: float = math.inf
+    steps: int | None = None
+    warm_up: float = 0.03
+    weight_decay: float = 0.05
+    seed: int = 0
+    log_every: int = 10
+    dev_every: int = 100
+    save_minutes: float = 4.0
+    beta2: float = 0.98
+    muon: bool = False
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Return the share of the budget that is spent, in [0, 1]."""
+        spent = step / self.steps if self.steps is not None else seconds / (3600 * self.hours)
+        return min(spent, 1.0)
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate: linear warm-up, then a cosine down to 1 % of the peak."""
+        if progress < self.warm_up:
+            return self.learning_rate * (0.02 + 0.98 * progress / self.warm_up)
+        turn = (progress - self.warm_up) / (1 - self.warm_up)
+        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * turn)))
+
+
+def fit(
+    model: DigitModel,
+    prior: Prior,
+    settings: Settings,
+    out: Path,
+    export: Callable[[Path], Any],
+    stop_after: int | None = None,
+) -> int:
+    """Train until the budget is spent, resuming from `out` if a state is there; return the number of steps done.
+
+    Args:
+        model: The model, its trainable parameters those that require gradients.
+        prior: Where contexts come from.
+        settings: How to train.
+        out: Folder of state, log and exported model.
+        export: Writes the usable model into a folder.
+        stop_after: Stop, and save, after this step (the budget stays what it is).
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    device = next(model.parameters()).device
+    weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizers = make_optimizers(weights, settings)
+    step, tokens, seconds = resume(out / "state.pt", weights, optimizers)
+    development = dev_batches(settings)
+    saved_at, started, before = seconds, time.monotonic(), seconds
+    recent: list[float] = []
+    while settings.progress(step, seconds) < 1 and (stop_after is None or step < stop_after):
+        rate = settings.rate(settings.progress(step, seconds))
+        for group in (g for optimizer in optimizers for g in optimizer.param_groups):
+            group["lr"] = rate
+        drawn = batch(prior, settings.seed, step, settings.batch_tokens)
+        recent.append(_gradients(model, drawn, settings.micro_tokens, device))
+        nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step, tokens, seconds = step + 1, tokens + drawn.symbols.size, before + time.monotonic() - started
+        over = settings.progress(step, seconds) >= 1
+        if step % settings.log_every == 0 or over:
+            evaluated = step % settings.dev_every == 0 or over
+            dev = [evaluate(model, d, settings.micro_tokens) for d in development] if evaluated else ["", ""]
+            _log(out / "log.csv", [step, tokens, round(seconds, 1), f"{rate:.3g}", sum(recent) / len(recent), *dev])
+            recent = []
+        if seconds - saved_at > 60 * settings.save_minutes:
+            save(out, step, tokens, seconds, weights, optimizers, export)
+            saved_at = seconds
+    save(out, step, tokens, seconds, weights, optimizers, export)
+    return step
+
+
+def make_optimizers(weights: dict[str, nn.Parameter], settings: Settings) -> list[torch.optim.Optimizer]:
+    """Return AdamW, with weight decay on matrices only, and, where asked for, Muon for the layers' matrices."""
+    layers = {name for name, p in weights.items() if settings.muon and p.ndim == 2 and ".layers." in name}
+    rest = [p for name, p in weights.items() if name not in layers]
+    groups = [
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
+    if not layers:
+        return [adamw]
+    return [adamw, Muon([weights[name] for name in sorted(layers)], settings.learning_rate, settings.weight_decay)]
+
+
+def dev_batches(settings: Settings) -> list[list[Batch]]:
+    """Return fixed development contexts of 10 to 600 values: held-out draws of the training forms, and other forms."""
+    priors = (Prior(stream=1), Prior(fields=DEVELOPMENT_FIELDS, loss_share=0.0, stream=1))
+    shapes = ((30, 24), (90, 24), (300, 12), (600, 4), (1800, 2))
+    return [[fixed_batch(p, 0, i, *shape) for i, shape in enumerate(shapes)] for p in priors]
+
+
+@torch.no_grad()
+def evaluate(model: DigitModel, batches: list[Batch], micro_tokens: int) -> float:
+    """Return the mean loss of a digit over `batches`, in nats."""
+    total, count = 0.0, 0
+    device = next(model.parameters()).device
+    for drawn in batches:
+        for symbols, scored in _passes(drawn, micro_tokens, device):
+            log_probs = model(symbols, scored)
+            total, count = total - log_probs.sum().item(), count + len(log_probs)
+    return total / count
+
+
+def save(
+    out: Path,
+    step: int,
+    tokens: int,
+    seconds: float,
+    weights: dict[str, nn.Parameter],
+    optimizers: list[torch.optim.Optimizer],
+    export: Callable[[Path], Any],
+) -> None:
+    """Write the state and the usable model; a save that is cut short leaves the one before in place."""
+    state = {
+        "step": step,
+        "tokens": tokens,
+        "seconds": seconds,
+        "weights": {name: p.detach() for name, p in weights.items()},
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
+    torch.save(state, out / "state.tmp")
+    os.replace(out / "state.tmp", out / "state.pt")
+    fresh = out / "export.tmp"
+    export(fresh)
+    for file in fresh.iterdir():
+        os.replace(file, out / file.name)
+    fresh.rmdir()
+
+
+def resume(
+    path: Path, weights: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer]
+) -> tuple[int, int, float]:
+    """Load the state at `path`, if there is one; return the steps, tokens and seconds done."""
+    if not path.exists():
+        return 0, 0, 0.0
+    state = torch.load(path, weights_only=True)
+    with torch.no_grad():
+        for name, p in weights.items():
+            p.copy_(state["weights"][name])
+    for optimizer, known in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(known)
+    return state["step"], state["tokens"], state["seconds"]
+
+
+def _gradients(model: DigitModel, drawn: Batch, micro_tokens: int, device: torch.device) -> float:
+    """Add up the gradients of the mean loss over the scored symbols of a batch; return the loss."""
+    count, loss = int(drawn.scored.sum()), 0.0
+    for symbols, scored in _passes(drawn, micro_tokens, device):
+        part = -model(symbols, scored).sum() / count
+        part.backward()
+        loss += part.item()
+    return loss
+
+
+def _passes(drawn: Batch, micro_tokens: int, device: torch.device) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    rows = max(1, micro_tokens // drawn.symbols.shape[1])
+    symbols = torch.from_numpy(drawn.symbols).to(device).split(rows)
+    return list(zip(symbols, torch.from_numpy(drawn.scored).to(device).split(rows), strict=True))
+
+
+def _log(path: Path, row: list[Any]) -> None:
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if fresh:
+            writer.writerow(COLUMNS)
+        writer.writerow([f"{v:.4f}" if isinstance(v, float) and v < 100 else v for v in row])
+    print(*row, flush=True)
