@@ -19,7 +19,6 @@ from torch import nn
 from training.contexts import Batch, Prior, batch, fixed_batch
 from training.digit_model import DigitModel
 from training.fields import DEVELOPMENT_FIELDS
-from training.muon import Muon
 
 COLUMNS = ("step", "tokens", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_other_forms")
 
@@ -41,7 +40,6 @@ class Settings:
         dev_every: Steps between evaluations.
         save_minutes: Minutes between saves.
         beta2: Second-moment decay of AdamW.
-        muon: Train the matrices of the layers by Muon, only the rest by AdamW.
     """
 
     learning_rate: float
@@ -56,7 +54,6 @@ class Settings:
     dev_every: int = 100
     save_minutes: float = 4.0
     beta2: float = 0.98
-    muon: bool = False
 
     def progress(self, step: int, seconds: float) -> float:
         """Return the share of the budget that is spent, in [0, 1]."""
@@ -92,21 +89,20 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    optimizers = make_optimizers(weights, settings)
-    step, tokens, seconds = resume(out / "state.pt", weights, optimizers)
+    optimizer = adamw(weights, settings)
+    step, tokens, seconds = resume(out / "state.pt", weights, optimizer)
     development = dev_batches(settings)
     saved_at, started, before = seconds, time.monotonic(), seconds
     recent: list[float] = []
     while settings.progress(step, seconds) < 1 and (stop_after is None or step < stop_after):
         rate = settings.rate(settings.progress(step, seconds))
-        for group in (g for optimizer in optimizers for g in optimizer.param_groups):
+        for group in optimizer.param_groups:
             group["lr"] = rate
         drawn = batch(prior, settings.seed, step, settings.batch_tokens)
         recent.append(_gradients(model, drawn, settings.micro_tokens, device))
         nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         step, tokens, seconds = step + 1, tokens + drawn.symbols.size, before + time.monotonic() - started
         over = settings.progress(step, seconds) >= 1
         if step % settings.log_every == 0 or over:
@@ -115,25 +111,20 @@ def fit(
             _log(out / "log.csv", [step, tokens, round(seconds, 1), f"{rate:.3g}", sum(recent) / len(recent), *dev])
             recent = []
         if seconds - saved_at > 60 * settings.save_minutes:
-            save(out, step, tokens, seconds, weights, optimizers, export)
+            save(out, step, tokens, seconds, weights, optimizer, export)
             saved_at = seconds
-    save(out, step, tokens, seconds, weights, optimizers, export)
+    save(out, step, tokens, seconds, weights, optimizer, export)
     return step
 
 
-def make_optimizers(weights: dict[str, nn.Parameter], settings: Settings) -> list[torch.optim.Optimizer]:
-    """Return AdamW, with weight decay on matrices only, and, where asked for, Muon for the layers' matrices."""
-    layers = {name for name, p in weights.items() if settings.muon and p.ndim == 2 and ".layers." in name}
-    rest = [p for name, p in weights.items() if name not in layers]
+def adamw(weights: dict[str, nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
+    """Return AdamW with weight decay on matrices only."""
     groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in weights.values() if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in weights.values() if p.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    adamw = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
-    if not layers:
-        return [adamw]
-    return [adamw, Muon([weights[name] for name in sorted(layers)], settings.learning_rate, settings.weight_decay)]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
 
 
 def dev_batches(settings: Settings) -> list[list[Batch]]:
@@ -161,7 +152,7 @@ def save(
     tokens: int,
     seconds: float,
     weights: dict[str, nn.Parameter],
-    optimizers: list[torch.optim.Optimizer],
+    optimizer: torch.optim.Optimizer,
     export: Callable[[Path], Any],
 ) -> None:
     """Write the state and the usable model; a save that is cut short leaves the one before in place."""
@@ -170,7 +161,7 @@ def save(
         "tokens": tokens,
         "seconds": seconds,
         "weights": {name: p.detach() for name, p in weights.items()},
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        "optimizer": optimizer.state_dict(),
     }
     torch.save(state, out / "state.tmp")
     os.replace(out / "state.tmp", out / "state.pt")
@@ -181,9 +172,7 @@ def save(
     fresh.rmdir()
 
 
-def resume(
-    path: Path, weights: dict[str, nn.Parameter], optimizers: list[torch.optim.Optimizer]
-) -> tuple[int, int, float]:
+def resume(path: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> tuple[int, int, float]:
     """Load the state at `path`, if there is one; return the steps, tokens and seconds done."""
     if not path.exists():
         return 0, 0, 0.0
@@ -191,8 +180,7 @@ def resume(
     with torch.no_grad():
         for name, p in weights.items():
             p.copy_(state["weights"][name])
-    for optimizer, known in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(known)
+    optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["tokens"], state["seconds"]
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training.contexts import Prior, fixed_batch
 from training.digit_model import DigitModel
-from training.loop import Settings, fit, make_optimizers
+from training.loop import Settings, fit
 from training.train_adapter import adapted, symbol_tokens
 from training.train_small import ordered_digits, small_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -63,9 +63,8 @@ def test_model_without_begin_token_reads_the_text_alone():
     assert np.allclose(scores.detach().numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("muon", [False, True])
-def test_resumed_run_equals_an_uninterrupted_one(tmp_path, muon):
-    settings = tiny_settings(muon=muon)
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    settings = tiny_settings()
     whole, parts = small_model(TINY, 0), small_model(TINY, 0)
     fit(whole, Prior(), settings, tmp_path / "whole", whole.language_model.save_pretrained)
     fit(parts, Prior(), settings, tmp_path / "parts", parts.language_model.save_pretrained, stop_after=2)
@@ -76,10 +75,8 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, muon):
     assert one["tokens"] == other["tokens"]
     for name, weight in one["weights"].items():
         assert torch.equal(weight, other["weights"][name]), name
-    assert len(one["optimizers"]) == 1 + muon
-    for ours, theirs in zip(one["optimizers"], other["optimizers"], strict=True):
-        for index, moments in ours["state"].items():
-            assert all(torch.equal(moments[k], theirs["state"][index][k]) for k in moments)
+    for index, moments in one["optimizer"]["state"].items():
+        assert all(torch.equal(moments[k], other["optimizer"]["state"][index][k]) for k in moments)
 
 
 def test_training_moves_weights_and_logs_and_exports_a_loadable_model(tmp_path):
@@ -94,15 +91,6 @@ def test_training_moves_weights_and_logs_and_exports_a_loadable_model(tmp_path):
     symbols = torch.tensor([[12, 1, 2, 10]])
     assert torch.allclose(loaded(input_ids=symbols).logits, model.language_model(input_ids=symbols).logits, atol=1e-6)
     assert not list(tmp_path.glob("*.tmp"))
-
-
-def test_muon_trains_the_matrices_of_the_layers_and_adamw_the_rest():
-    weights = dict(small_model(TINY, 0).named_parameters())
-    adamw, muon = make_optimizers(weights, tiny_settings(muon=True))
-    numbers = [sum(p.numel() for g in o.param_groups for p in g["params"]) for o in (adamw, muon)]
-    # Two layers of four 16 x 16 and three 16 x 32 matrices; elsewhere two tables of 16 x 16 and five norms of 16.
-    assert numbers == [2 * 16 * 16 + 5 * 16, 2 * (4 * 16 * 16 + 3 * 16 * 32)]
-    assert {g["weight_decay"] for g in adamw.param_groups} == {0.0, 0.05}
 
 
 def test_near_digits_start_alike():
@@ -123,7 +111,7 @@ def test_passes_do_not_change_the_gradient(tmp_path):
         out = tmp_path / str(micro)
         fit(model, Prior(), tiny_settings(steps=1, micro_tokens=micro), out, model.language_model.save_pretrained)
         states.append(torch.load(out / "state.pt", weights_only=True))
-    moments = [state["optimizers"][0]["state"][0]["exp_avg"] for state in states]
+    moments = [state["optimizer"]["state"][0]["exp_avg"] for state in states]
     assert torch.allclose(*moments, atol=1e-6)
 
 
