@@ -130,8 +130,8 @@ def _convolved(
 
 def _power(atoms: np.ndarray, batch: int, spacing: float) -> LatticeNoise:
     low, reach = atoms.min(), np.ptp(atoms)
-    # Noise that vanishes (an interpolating minimum) must not be widened by the lattice, and heavy tails must not blow up
-    # the transform: then the lattice is coarser, and the notes say so.
+    # Noise that vanishes (an interpolating minimum) must not be widened by the lattice, and heavy tails must not blow
+    # up the transform: then the lattice is coarser, and the notes say so.
     if reach > 0:
         spacing = max(min(spacing, reach / RESOLUTION), batch * reach / LONGEST)
     place = (atoms - low) / spacing

@@ -81,7 +81,7 @@ class FiniteSum(Problem):
             function(flat[i : i + size, None, :], self.features, self.targets).mean(axis=1)
             for i in range(0, len(flat), size)
         ]
-        return np.concatenate(means or [np.empty((0, *shape))]).reshape(*points.shape[:-1], *shape)
+        return np.concatenate(means or [np.empty((0, *shape))]).reshape((*points.shape[:-1], *shape))
 
 
 def check_sizes(step_size: float, batch_size: int) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
-from descentcast._types import RandomState
 from descentcast.errors import ArgumentError
 from descentcast.kernels import TransitionKernel
 from descentcast.problems._finite_sum import FiniteSum, check_sizes, minibatch_kernel
@@ -121,24 +120,13 @@ class LinearRegression(FiniteSum):
         """Return residual times features."""
         return ((points * features).sum(axis=-1) - targets)[..., None] * features
 
-    def kernel(
-        self,
-        edges: Any,
-        *,
-        starts: ArrayLike | None = None,
-        steps: int = 100,
-        draws: int = 4096,
-        random_state: RandomState = 0,
-    ) -> TransitionKernel | tuple[TransitionKernel, ...]:
+    def kernel(self, edges: Any, **projection: Any) -> TransitionKernel | tuple[TransitionKernel, ...]:
         """Return the kernel; of several coordinates, one projected kernel each.
 
         Args:
             edges: Cell edges, shape (n + 1,); of several coordinates, one such array each.
-            starts: Several coordinates: starts of the runs whose occupation law the other coordinates follow, shape
-                (m, D); 256 uniform ones on the grid if None.
-            steps: Several coordinates: optimizer steps of those runs.
-            draws: Several coordinates: transitions counted a row.
-            random_state: Several coordinates: the same seed gives the same bytes.
+            projection: Of several coordinates only: `starts`, `steps`, `draws` and `random_state`, as in
+                `ScalarDeepLinear.kernel`.
 
         Returns:
             The kernel or kernels; the notes state method and error.
@@ -146,9 +134,11 @@ class LinearRegression(FiniteSum):
         Raises:
             ArgumentError: Edges that do not increase strictly or are not one array a coordinate.
         """
-        if self.features.shape[1] == 1:
-            return minibatch_kernel(self, edges, affine=True)
-        return projected(self, edges, starts=starts, steps=steps, draws=draws, random_state=random_state)
+        if self.features.shape[1] > 1:
+            return projected(self, edges, **projection)
+        if projection:
+            raise ArgumentError(f"{', '.join(projection)}: of one coordinate the kernel is exact, nothing is projected")
+        return minibatch_kernel(self, edges, affine=True)
 
 
 def _synthetic(over_parametrised: bool, dimension: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,10 +21,10 @@ class PhaseRetrieval(FiniteSum):
     """Phase retrieval of one coefficient beside a known one: `f(w) = 1/(4 n) * sum of ((a_i w + c_i)^2 - y_i)^2`.
 
     Only intensities y are measured, so that the sign of a signal is lost, and the loss has a minimum on either side of
-    a barrier near zero. In the plain problem, c = 0, every example's gradient vanishes at w = 0: a run that starts near
-    zero never changes sign, and where it lands is no random event. Here part of the signal is known, as in holographic
-    phase retrieval: the measurement vector of example i is `(a_i, r_i)`, the signal is `(w, reference)`, and
-    `c_i = reference * r_i`. The gradients at zero then differ between examples while their mean is small, so that
+    a barrier near zero. In the plain problem, c = 0, every example's gradient vanishes at w = 0: near zero no step
+    changes the sign of w, and where a run lands is settled by its start. Here part of the signal is known, as in
+    holographic phase retrieval: the measurement vector of example i is `(a_i, r_i)`, the signal is `(w, reference)`,
+    and `c_i = reference * r_i`. The gradients at zero then differ between examples while their mean is small, so that
     minibatch noise decides near zero which minimum a run reaches, and the two minima nearly mirror each other.
 
     The data are scikit-learn's diabetes (442 patients, all real): `(a_i, r_i)` are a patient's first two principal

@@ -26,10 +26,10 @@ def projected(
     problem: Problem,
     edges: Any,
     *,
-    starts: ArrayLike | None,
-    steps: int,
-    draws: int,
-    random_state: RandomState,
+    starts: ArrayLike | None = None,
+    steps: int = 100,
+    draws: int = 4096,
+    random_state: RandomState = 0,
 ) -> tuple[TransitionKernel, ...]:
     """Return one projected kernel a coordinate, by counted simulation.
 
