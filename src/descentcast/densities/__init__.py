@@ -3,8 +3,8 @@
 from descentcast.densities._context import Context, Points, lay_out
 from descentcast.densities._densities import Densities, next_densities
 from descentcast.densities._digit_tree import read_densities
-from descentcast.densities._grids import pool, regrid
-from descentcast.densities._pooling import RULES, candidates
+from descentcast.densities._grids import RULES, pool, regrid, within
+from descentcast.densities._pooling import candidates
 
 __all__ = [
     "RULES",
@@ -17,4 +17,5 @@ __all__ = [
     "pool",
     "read_densities",
     "regrid",
+    "within",
 ]

@@ -10,8 +10,8 @@ from descentcast import _checks
 from descentcast._types import Edges, Probabilities, RandomState
 from descentcast.densities._context import lay_out
 from descentcast.densities._digit_tree import read_densities
-from descentcast.densities._grids import regrid
-from descentcast.densities._pooling import RULES, candidates, running_choice
+from descentcast.densities._grids import RULES, within
+from descentcast.densities._pooling import candidates, running_choice
 from descentcast.encoding import View, draw_views
 from descentcast.errors import ArgumentError
 from descentcast.language_models import LanguageModel, load_model
@@ -117,9 +117,7 @@ def next_densities(
         for view in draw_views(low, high, count, digits, rng):
             context = lay_out([values[:end]], view, loaded.alphabet)
             found = read_densities(loaded, context, context.points.take(np.arange(start, end)), PRUNED)
-            inside, _ = regrid(view.by_value(found.probs), view.edges, grid.edges)
-            # A random view reaches past the grid: what it puts there is given back to the cells in proportion.
-            read.append(inside / inside.sum(axis=1, keepdims=True))
+            read.append(within(view.by_value(found.probs), view.edges, grid.edges))
             outside.append(found.outside)
             pruned = max(pruned, float(found.pruned.max()))
         parts.append(np.stack(read))

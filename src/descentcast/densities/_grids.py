@@ -6,6 +6,14 @@ from descentcast._types import Edges, Probabilities
 
 # Log pooling needs no cell at exactly zero; a view that excludes a cell still vetoes it, to this density.
 FLOOR = 1e-12
+WEIGHTS = {"log": 1.0, "log 1.5": 1.5, "log 2": 2.0, "log 3": 3.0}
+RULES = (*WEIGHTS, "linear", "identity")
+
+
+def within(probs: Probabilities, edges: Edges, onto: Edges) -> Probabilities:
+    """Move probabilities to a grid within theirs; what lies outside is given back to its cells in proportion."""
+    inside, _ = regrid(probs, edges, onto)
+    return inside / inside.sum(axis=-1, keepdims=True)
 
 
 def regrid(probs: Probabilities, edges: Edges, onto: Edges) -> tuple[Probabilities, np.ndarray]:
@@ -41,18 +49,23 @@ def pool(probs: Probabilities, rule: str) -> Probabilities:
 
     Args:
         probs: Shape (views, ..., n), each a distribution over the last axis.
-        rule: `"log"`: the normalised geometric mean (sharp, but destroys atoms that do not coincide); `"linear"`: the
-            mean.
+        rule: One of `RULES`. "log": the normalised geometric mean. "log 1.5", "log 2", "log 3": the same with a total
+            weight above 1, `p proportional to (product over V views of p_v)^(w / V)` (a generalised logarithmic pool,
+            for densities that are too flat). "linear": the mean, the rule for discrete laws, whose atoms a geometric
+            mean of views that do not coincide destroys. "identity": the first view alone.
 
     Returns:
         Shape (..., n), distributions.
 
     Examples:
-        >>> pool(np.array([[0.5, 0.5], [0.8, 0.2]]), "linear").round(2).tolist()
-        [0.65, 0.35]
+        >>> views = np.array([[0.5, 0.5], [0.8, 0.2]])
+        >>> pool(views, "linear").round(2).tolist(), pool(views, "log").round(2).tolist()
+        ([0.65, 0.35], [0.67, 0.33])
     """
-    if rule == "linear" or len(probs) == 1:
+    if rule == "identity":
+        return probs[0]
+    if rule == "linear":
         return probs.mean(axis=0)
-    logs = np.log(np.maximum(probs, FLOOR)).mean(axis=0)
+    logs = WEIGHTS[rule] * np.log(np.maximum(probs, FLOOR)).mean(axis=0)
     weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)

@@ -3,21 +3,19 @@
 import numpy as np
 
 from descentcast._types import Cells, Probabilities
-from descentcast.densities._grids import FLOOR, pool
-
-RULES = ("log", "linear", "identity")
+from descentcast.densities._grids import FLOOR, RULES, pool
 
 
 def candidates(probs: Probabilities) -> Probabilities:
-    """Return the densities by each of `RULES`, stacked: views (V, T, n), identity first, become (3, T, n)."""
-    return np.stack([pool(probs, "log"), pool(probs, "linear"), probs[0]])
+    """Return the densities by each of the R `RULES`, stacked: views (V, T, n), identity first, become (R, T, n)."""
+    return np.stack([pool(probs, rule) for rule in RULES])
 
 
 def running_choice(pooled: Probabilities, observed: Cells) -> np.ndarray:
     """Return, for each row, the rule with the best total log score on the rows before it.
 
     Args:
-        pooled: Densities by each rule, shape (3, T, n); row t is the density of value t + 1.
+        pooled: Densities by each rule, shape (R, T, n); row t is the density of value t + 1.
         observed: Cell of value t + 1, shape (T - 1,).
 
     Returns:
