@@ -17,9 +17,20 @@ def proper(matrix: np.ndarray, overflow: np.ndarray) -> tuple[np.ndarray, np.nda
     A kernel may be off by 1e-6 in a row; iterated or inverted, that would add up.
     """
     rows = np.hstack([matrix, overflow])
-    rows = np.where(rows < NEVER, 0.0, rows)
-    rows /= rows.sum(axis=1, keepdims=True)
+    rows = _normalised(np.where(rows < NEVER, 0.0, rows))
     return rows[:, :-2], rows[:, -2:]
+
+
+def power(matrix: np.ndarray, overflow: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return matrix and overflow of k steps, the overflow absorbing; rows keep their sum of 1 however large k is."""
+    n = len(matrix)
+    base, result = np.eye(n + 2), np.eye(n + 2)
+    base[:n, :n], base[:n, n:] = proper(matrix, overflow)
+    while k:
+        if k & 1:
+            result = _normalised(result @ base)
+        base, k = _normalised(base @ base), k >> 1
+    return result[:n, :n], result[:n, n:]
 
 
 def solve(inner: np.ndarray, leave: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -64,3 +75,7 @@ def reaching(matrix: np.ndarray, goal: np.ndarray) -> np.ndarray:
         if (grown == reached).all():
             return reached
         reached = grown
+
+
+def _normalised(rows: np.ndarray) -> np.ndarray:
+    return rows / rows.sum(axis=1, keepdims=True)

@@ -127,12 +127,9 @@ class TransitionKernel:
             array([0.375, 0.   ])
         """
         k = _checks.integer("k", k, low=0)
-        n = len(self.matrix)
-        absorbing = np.eye(n + 2)
-        absorbing[:n, :n], absorbing[:n, n:] = _chains.proper(self.matrix, self.overflow)
-        rows = np.linalg.matrix_power(absorbing, k)[:n]
+        matrix, overflow = _chains.power(self.matrix, self.overflow, k)
         setting = {**self.setting, "stride": self.setting.get("stride", 1) * k}
-        return replace(self, matrix=rows[:, :n], overflow=rows[:, n:], setting=setting)
+        return replace(self, matrix=matrix, overflow=overflow, setting=setting)
 
     def stationary(self) -> StationaryLaw:
         """Return the law that runs settle in, with its mixing time and the rate at which they leave the grid.

@@ -3,15 +3,28 @@
 import json
 import os
 import uuid
-import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from descentcast.errors import ArgumentError, DataError
+
+# What NumPy, zipfile, zlib and json raise on bytes that are not theirs.
+UNREADABLE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    BadZipFile,
+    zlib.error,
+)
 
 
 def plain(name: str, value: Any) -> Any:
@@ -62,18 +75,9 @@ def read(
             return {name: archive[name] for name in names}, header
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except UNREADABLE as error:
         raise DataError(f"{path}: damaged, or not a file of the form {form!r}") from error
 
 
