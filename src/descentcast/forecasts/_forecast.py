@@ -1,0 +1,351 @@
+"""From a kernel and starting points to where runs are after each step, and where they land."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike
+
+from descentcast import _checks
+from descentcast._types import Edges, RandomState
+from descentcast.errors import ArgumentError
+from descentcast.forecasts._basins import Basins, named
+from descentcast.forecasts._marginal import Marginal, marginal
+from descentcast.kernels import TransitionKernel
+
+T = TypeVar("T")
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+WORTH_SAYING = 0.05  # share of a forecast's visits to extrapolated rows above which a note says so
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Where runs from each start are after 0, 1, ..., `steps` steps, and which basin they are in at the end.
+
+    With one coordinate `density`, `overflow`, `edges`, `basins` and `quantiles` are single values, with several they
+    are tuples with one entry a coordinate, each the marginal of a coordinate that moves by itself.
+
+    Attributes:
+        marginals: The forecast of each coordinate.
+        starts: Starting states, shape (m,), or (m, D) for D coordinates.
+        steps: The horizon, in steps of the kernel.
+        landing: Probability of being in each basin at the horizon: start, basin, position, probability, low, high, one
+            row for each start and basin that a run has seen, and for "nowhere seen" (in basins that no run has seen),
+            "elsewhere" (on the grid but in no basin, such as a slope that leads out; only where there is such a place)
+            and "diverged" (off the grid). The rows of a start sum to 1. `low` and `high` are the 5 % and 95 %
+            quantiles over resampled kernels, NaN where there are none. With several coordinates `start` is a tuple and
+            a column `coordinate` tells them apart.
+        notes: What the numbers rest on and what to be careful with, in words.
+    """
+
+    marginals: tuple[Marginal, ...]
+    starts: np.ndarray
+    steps: int
+    landing: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the coordinates."""
+        return tuple(m.kernel.name for m in self.marginals)
+
+    @property
+    def density(self) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Probability of each cell, shape (m, steps + 1, n)."""
+        return _single([m.density for m in self.marginals])
+
+    @property
+    def overflow(self) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Probability of having left the grid below and above, shape (m, steps + 1, 2)."""
+        return _single([m.overflow for m in self.marginals])
+
+    @property
+    def edges(self) -> Edges | tuple[Edges, ...]:
+        """Cell edges, shape (n + 1,)."""
+        return _single([m.kernel.edges for m in self.marginals])
+
+    @property
+    def basins(self) -> Basins | tuple[Basins, ...]:
+        """The basins that `landing` counts in."""
+        return _single([m.basins for m in self.marginals])
+
+    @property
+    def occupation(self) -> pd.DataFrame:
+        """What the forecast rests on: start, coordinate, source, share.
+
+        `share` is the expected share of the steps taken on the grid that were drawn from rows of that source.
+        """
+        return pd.DataFrame(_occupation(self.marginals))
+
+    def quantiles(self, q: float | Sequence[float]) -> np.ndarray | tuple[np.ndarray, ...]:
+        """Return quantiles of the state at each step, shape (m, steps + 1, len(q)).
+
+        The distribution function is linear within a cell. Mass that left the grid lies at minus or plus infinity, and
+        so does a quantile that falls in it.
+
+        Args:
+            q: Levels, each strictly between 0 and 1.
+
+        Raises:
+            ArgumentError: A level that is not between 0 and 1.
+
+        Examples:
+            >>> kernel = TransitionKernel([0, 1, 2], [[0.5, 0.5], [0.0, 1.0]], np.zeros((2, 2)))
+            >>> forecast(kernel, [0.5], steps=1).quantiles([0.25, 0.75])[0, -1]
+            array([0.5, 1.5])
+        """
+        levels = np.atleast_1d(_checks.numeric("q", q))
+        if levels.ndim != 1 or not ((levels > 0) & (levels < 1)).all():
+            raise ArgumentError(f"q == {q!r}, must be levels strictly between 0 and 1")
+        return _single([m.quantiles(levels) for m in self.marginals])
+
+    def hitting_time(self, target: Any, coordinate: int | str = 0) -> pd.DataFrame:
+        """Return how probably and how soon runs first are in a target.
+
+        With `tau = min {t >= 0: x_t in target}`: `P(tau <= steps)`, and mean and median of tau given that. Cells whose
+        centre lies in the target count as in it.
+
+        Args:
+            target: A basin by label ("basin 1") or number, or an interval (low, high).
+            coordinate: Number or name of the coordinate.
+
+        Returns:
+            start, probability, mean, median: one row a start; NaN where the target is never hit.
+
+        Raises:
+            ArgumentError: No such basin or coordinate, an interval without a cell centre.
+
+        Examples:
+            >>> kernel = TransitionKernel([0, 1, 2], [[0.5, 0.5], [0.0, 1.0]], np.zeros((2, 2)))
+            >>> forecast(kernel, [0.5], steps=2).hitting_time((1, 2))
+               start  probability      mean  median
+            0    0.5         0.75  1.333333     1.0
+        """
+        chosen = self.marginals[self._coordinate(coordinate)]
+        law = chosen.hitting_law(target)
+        hit = law.sum(axis=1)
+        reached = hit > 0
+        mean = np.divide(law @ np.arange(self.steps + 1), hit, out=np.full_like(hit, np.nan), where=reached)
+        half = (law.cumsum(axis=1) >= hit[:, None] / 2).argmax(axis=1)
+        median = np.where(reached, half, np.nan)
+        columns = {"start": chosen.starts, "probability": np.minimum(hit, 1.0), "mean": mean, "median": median}
+        return pd.DataFrame(columns)
+
+    def sample(self, n: int, random_state: RandomState = 0) -> np.ndarray:
+        """Return n paths from each start, shape (m, n, steps + 1), with a last axis of D where D > 1.
+
+        A path begins at the start itself; later states are uniform within their cell, NaN once the path has left the
+        grid. The same seed gives the same paths.
+
+        Args:
+            n: Paths a start, at least 1.
+            random_state: Seed or generator.
+
+        Raises:
+            ArgumentError: `n` below 1.
+
+        Examples:
+            >>> kernel = TransitionKernel([0, 1, 2], [[0.0, 1.0], [1.0, 0.0]], np.zeros((2, 2)))
+            >>> forecast(kernel, [0.5], steps=3).sample(2, random_state=0).astype(int)
+            array([[[0, 1, 0, 1],
+                    [0, 1, 0, 1]]])
+        """
+        n = _checks.integer("n", n, low=1)
+        streams = _checks.generator(random_state).spawn(len(self.marginals))
+        paths = [m.sample(n, rng) for m, rng in zip(self.marginals, streams, strict=True)]
+        return paths[0] if len(paths) == 1 else np.stack(paths, axis=-1)
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return densities, overflow and landing as a dataset.
+
+        Dimensions start, step and, for each coordinate, cell, side and basin; with several coordinates the names of
+        the variables and of these dimensions end in `_` and the name of the coordinate.
+        """
+        sets = []
+        for m in self.marginals:
+            rows = pd.DataFrame(m.landing())
+            labels = list(dict.fromkeys(rows["basin"]))
+            one = xr.Dataset(
+                {
+                    "density": (("start", "step", "cell"), m.density),
+                    "overflow": (("start", "step", "side"), m.overflow),
+                    **{
+                        name: (("start", "basin"), rows[column].to_numpy().reshape(-1, len(labels)))
+                        for name, column in (
+                            ("landing", "probability"),
+                            ("landing_low", "low"),
+                            ("landing_high", "high"),
+                        )
+                    },
+                },
+                {
+                    "cell": m.kernel.centres,
+                    "lower_edge": ("cell", m.kernel.edges[:-1]),
+                    "upper_edge": ("cell", m.kernel.edges[1:]),
+                    "side": ["below", "above"],
+                    "basin": labels,
+                    "position": ("basin", rows["position"].to_numpy()[: len(labels)]),
+                },
+            )
+            several = len(self.marginals) > 1
+            one = one.rename({v: f"{v}_{m.kernel.name}" for v in [*one.variables]} if several else {})
+            sets.append(one.assign_coords({f"start_{m.kernel.name}" if several else "start": ("start", m.starts)}))
+        merged = xr.merge(sets).assign_coords(step=np.arange(self.steps + 1))
+        return merged.assign_attrs(notes=list(self.notes))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return landing, quantiles by step, the density at the horizon and the notes as plain values.
+
+        Whole densities are in `to_xarray`. What does not exist is None: an interval without replicates, a quantile
+        that lies off the grid.
+        """
+        return {
+            "steps": self.steps,
+            "starts": self.starts.tolist(),
+            "landing": [{k: _plain(v) for k, v in row.items()} for row in self.landing.to_dict(orient="records")],
+            "coordinates": [
+                {
+                    "name": m.kernel.name,
+                    "edges": m.kernel.edges.tolist(),
+                    "basins": m.basins.to_dict(),
+                    "levels": list(LEVELS),
+                    "quantiles": [_plain(by_step) for by_step in m.quantiles(np.array(LEVELS)).tolist()],
+                    "density": m.density[:, -1].tolist(),
+                    "overflow": m.overflow.tolist(),
+                }
+                for m in self.marginals
+            ],
+            "notes": list(self.notes),
+        }
+
+    def _coordinate(self, coordinate: int | str) -> int:
+        if isinstance(coordinate, str):
+            return self.names.index(_checks.one_of("coordinate", coordinate, self.names))
+        return _checks.integer("coordinate", coordinate, low=0, high=len(self.marginals) - 1)
+
+
+def forecast(
+    fitted_or_kernel: Any, starts: ArrayLike, steps: int, basins: Basins | Iterable[Any] | None = None
+) -> Forecast:
+    """Forecast where runs go from starting points that nobody ran.
+
+    From a start in cell i the law after t steps is row i of `P^t`; the probability of landing in a basin is the mass
+    of that law on it at `t = steps`; a cell that is partly in an interval counts by its share. A start counts as
+    anywhere within its cell. Several coordinates move independently of each other.
+
+    Args:
+        fitted_or_kernel: A `TransitionKernel`, a tuple of them, or a fitted estimator. Where it has `replicates_`,
+            kernels fitted to resampled runs, the landing gets intervals; they hold what chance in the runs does to the
+            kernel, not what is wrong with the estimator.
+        starts: Starting states, shape (m,), or (m, D) for D coordinates.
+        steps: Number of steps of the kernel, at least 1.
+        basins: `Basins`, positions of minima, or intervals (lower, upper), and None for `minima(kernel)`; with several
+            coordinates a sequence with one such entry a coordinate.
+
+    Raises:
+        ArgumentError: An estimator that is not fitted, a start outside the grid, starts that do not fit the
+            coordinates, fewer than one step, basins that overlap or are not there.
+
+    Examples:
+        >>> rows = [[0.6, 0.39, 0.01, 0], [0.4, 0.6, 0, 0], [0, 0, 0.5, 0.5], [0, 0.01, 0.49, 0.5]]
+        >>> kernel = TransitionKernel([0, 1, 2, 3, 4], rows, np.zeros((4, 2)))
+        >>> forecast(kernel, [0.5], steps=1).landing[["start", "basin", "probability"]]
+           start         basin  probability
+        0    0.5       basin 0         0.99
+        1    0.5       basin 1         0.01
+        2    0.5  nowhere seen         0.00
+        3    0.5      diverged         0.00
+    """
+    kernels = _kernels(getattr(fitted_or_kernel, "kernel_", fitted_or_kernel))
+    replicates = [_kernels(r) for r in getattr(fitted_or_kernel, "replicates_", None) or ()]
+    steps = _checks.integer("steps", steps, low=1)
+    points = _starts(starts, len(kernels))
+    wanted = [basins] if len(kernels) == 1 else [None] * len(kernels) if basins is None else list(basins)
+    if len(wanted) != len(kernels):
+        raise ArgumentError(f"basins have {len(wanted)} entries, must have one for each of {len(kernels)} coordinates")
+    marginals = tuple(
+        marginal(kernel, points[:, d], steps, named(kernel, wanted[d]), [r[d] for r in replicates])
+        for d, kernel in enumerate(kernels)
+    )
+    tables = [pd.DataFrame(m.landing()) for m in marginals]
+    landing = tables[0]
+    if len(kernels) > 1:
+        for table, m in zip(tables, marginals, strict=True):
+            table["start"] = [tuple(p) for p in np.repeat(points, len(table) // len(points), axis=0).tolist()]
+            table.insert(1, "coordinate", m.kernel.name)
+        landing = pd.concat(tables, ignore_index=True)
+    return Forecast(
+        marginals=marginals,
+        starts=points[:, 0] if len(kernels) == 1 else points,
+        steps=steps,
+        landing=landing,
+        notes=_notes(marginals, bool(replicates)),
+    )
+
+
+def _kernels(value: Any) -> tuple[TransitionKernel, ...]:
+    kernels = (value,) if isinstance(value, TransitionKernel) else value
+    if isinstance(kernels, (tuple, list)) and kernels and all(isinstance(k, TransitionKernel) for k in kernels):
+        return tuple(kernels)
+    hint = " that is not fitted: call fit first" if hasattr(value, "fit") else ""
+    raise ArgumentError(
+        f"fitted_or_kernel is a {type(value).__name__}{hint}"
+        + ("" if hint else ", must be a TransitionKernel, a tuple of them or a fitted estimator")
+    )
+
+
+def _starts(starts: ArrayLike, coordinates: int) -> np.ndarray:
+    points = _checks.finite("starts", _checks.numeric("starts", starts))
+    if coordinates == 1 and points.ndim < 2:
+        points = points.reshape(-1, 1)
+    if points.ndim != 2 or points.shape[1] != coordinates or not len(points):
+        shape = "(m,)" if coordinates == 1 else f"(m, {coordinates})"
+        raise ArgumentError(f"starts have shape {np.shape(starts)}, must be {shape} with at least one start")
+    return points
+
+
+def _occupation(marginals: tuple[Marginal, ...]) -> list[dict[str, Any]]:
+    rows = []
+    for m in marginals:
+        visits = m.density[:, :-1].sum(axis=1)
+        shares = visits / visits.sum(axis=1, keepdims=True)
+        for start, share in zip(m.starts.tolist(), shares, strict=True):
+            for source in np.unique(m.kernel.evidence.source).tolist():
+                resting = float(share[m.kernel.evidence.source == source].sum())
+                rows.append({"start": start, "coordinate": m.kernel.name, "source": source, "share": resting})
+    return rows
+
+
+def _notes(marginals: tuple[Marginal, ...], intervals: bool) -> tuple[str, ...]:
+    notes = []
+    if not intervals:
+        notes.append("no intervals (low, high): one kernel was given, none from resampled runs")
+    if len(marginals) > 1:
+        notes.append("coordinates are forecast as if they moved independently of each other")
+    for m in marginals:
+        name = m.kernel.name
+        if m.kernel.projected:
+            notes.append(f"{name}: not a Markov chain by itself, its kernel is an approximation")
+        notes += [f"{name}: {note}" for note in (*m.kernel.notes, *m.basins.notes)]
+    for row in _occupation(marginals):
+        if row["source"] == "extrapolated" and row["share"] > WORTH_SAYING:
+            notes.append(
+                f"{row['coordinate']}: from {row['start']:.4g}, {row['share']:.0%} of the visits of this forecast rest "
+                "on extrapolated rows, where no run has been"
+            )
+    return tuple(notes)
+
+
+def _single(values: Sequence[T]) -> T | tuple[T, ...]:
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value

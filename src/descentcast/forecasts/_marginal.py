@@ -1,0 +1,162 @@
+"""The forecast of one coordinate: its law over the cells at every step, and what follows from it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from descentcast import _checks
+from descentcast.errors import ArgumentError
+from descentcast.forecasts._basins import Basins
+from descentcast.kernels import TransitionKernel, hitting, propagate
+
+UNSEEN, ELSEWHERE, DIVERGED = "nowhere seen", "elsewhere", "diverged"
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """The law of one coordinate from each start at each step.
+
+    Attributes:
+        kernel: The kernel that was iterated.
+        starts: Starting states, shape (m,).
+        basins: The basins that landings are counted in.
+        density: Probability of each cell, shape (m, steps + 1, n).
+        overflow: Probability of having left the grid below and above, shape (m, steps + 1, 2).
+        replicates: Masses at the horizon (see `masses`) by resampled kernels, shape (R, m, B + 3); R may be 0.
+    """
+
+    kernel: TransitionKernel
+    starts: np.ndarray
+    basins: Basins
+    density: np.ndarray
+    overflow: np.ndarray
+    replicates: np.ndarray
+
+    @property
+    def cells(self) -> np.ndarray:
+        """The cell of each start, shape (m,)."""
+        return start_cells(self.kernel, self.starts)
+
+    @property
+    def steps(self) -> int:
+        """The horizon."""
+        return self.density.shape[1] - 1
+
+    def landing(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the landing table, start by start."""
+        masses = masses_of(self.basins, self.kernel.edges, self.density[:, -1], self.overflow[:, -1])
+        low, high = np.full((2, *masses.shape), np.nan)
+        if len(self.replicates):
+            low, high = np.quantile(np.concatenate([masses[None], self.replicates]), [0.05, 0.95], axis=0)
+        labels = [*self.basins.labels, UNSEEN, ELSEWHERE, DIVERGED]
+        position = [*self.basins.position.tolist(), np.nan, np.nan, np.nan]
+        gaps = not np.allclose(self.basins.shares(self.kernel.edges).sum(axis=1), 1)
+        shown = [*self.basins.seen.tolist(), True, gaps, True]
+        for i, start in enumerate(self.starts.tolist()):
+            for j in np.flatnonzero(shown):
+                yield {
+                    "start": start,
+                    "basin": labels[j],
+                    "position": position[j],
+                    "probability": masses[i, j],
+                    "low": low[i, j],
+                    "high": high[i, j],
+                }
+
+    def quantiles(self, q: np.ndarray) -> np.ndarray:
+        """Return quantiles of the law, uniform within cells, shape (m, steps + 1, len(q)); infinite in overflow."""
+        cumulative = np.concatenate([self.overflow[..., :1], self.density], axis=-1).cumsum(axis=-1)
+        found = np.empty((*self.density.shape[:2], len(q)))
+        for k, level in enumerate(q):
+            j = np.minimum((cumulative[..., 1:] < level).sum(axis=-1), self.density.shape[-1] - 1)
+            mass = np.take_along_axis(self.density, j[..., None], axis=-1)[..., 0]
+            before = np.take_along_axis(cumulative, j[..., None], axis=-1)[..., 0]
+            within = np.divide(level - before, mass, out=np.zeros_like(mass), where=mass > 0)
+            inside = self.kernel.edges[j] + np.clip(within, 0.0, 1.0) * self.kernel.widths[j]
+            # Rounding leaves the last sum a little under 1 although nothing has left the grid.
+            above = (cumulative[..., -1] < level) & (self.overflow[..., 1] > 0)
+            found[..., k] = np.where(self.overflow[..., 0] >= level, -np.inf, np.where(above, np.inf, inside))
+        return found
+
+    def hitting_law(self, target: Any) -> np.ndarray:
+        """Return the probability of being in `target` first at step t, shape (m, steps + 1)."""
+        lower, upper = self._interval(target)
+        centres = self.kernel.centres
+        mask = (centres >= lower) & (centres < upper)
+        if not mask.any():
+            raise ArgumentError(
+                f"target [{lower:g}, {upper:g}) holds no cell centre, must hold one: cells are "
+                f"{np.median(self.kernel.widths):.3g} wide on [{self.kernel.edges[0]:g}, {self.kernel.edges[-1]:g}]"
+            )
+        return hitting(self.kernel, mask, horizon=self.steps).law[self.cells]
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return n paths a start, shape (m, n, steps + 1): uniform within cells, NaN once off the grid."""
+        last = len(self.kernel.matrix) + 1
+        rows = np.column_stack([self.kernel.overflow[:, 0], self.kernel.matrix, self.kernel.overflow[:, 1]])
+        below = np.maximum(rows, 0.0).cumsum(axis=1)
+        below /= below[:, -1:]
+        # One sorted array for all rows, row i within [i, i + 1], so that one search draws from every row at once.
+        ladder = (below + np.arange(len(rows))[:, None]).ravel()
+        paths = np.full((len(self.starts), n, self.steps + 1), np.nan)
+        paths[..., 0] = self.starts[:, None]
+        cell = np.repeat(self.cells[:, None], n, axis=1)
+        alive = np.ones(cell.shape, dtype=bool)
+        for t in range(1, self.steps + 1):
+            draw = np.searchsorted(ladder, cell + rng.random(cell.shape), side="right") - cell * (last + 1)
+            alive &= (draw > 0) & (draw < last)
+            cell = np.where(alive, draw - 1, cell)
+            states = self.kernel.edges[cell] + rng.random(cell.shape) * self.kernel.widths[cell]
+            paths[..., t] = np.where(alive, states, np.nan)
+        return paths
+
+    def _interval(self, target: Any) -> tuple[float, float]:
+        if isinstance(target, (list, tuple, np.ndarray)):
+            return _checks.interval("target", target)
+        labels = self.basins.labels
+        if isinstance(target, str):
+            index = labels.index(_checks.one_of("target", target, labels))
+        else:
+            index = _checks.integer("target", target, low=0, high=len(labels) - 1)
+        return float(self.basins.lower[index]), float(self.basins.upper[index])
+
+
+def marginal(
+    kernel: TransitionKernel, starts: np.ndarray, steps: int, basins: Basins, replicates: list[TransitionKernel]
+) -> Marginal:
+    """Iterate a kernel and its replicates from every start."""
+    density, overflow = _iterated(kernel, starts, steps)
+    ends = []
+    for replicate in replicates:
+        there, gone = _iterated(replicate, starts, steps)
+        ends.append(masses_of(basins, replicate.edges, there[:, -1], gone[:, -1]))
+    return Marginal(kernel, starts, basins, density, overflow, np.array(ends).reshape(-1, len(starts), len(basins) + 3))
+
+
+def masses_of(basins: Basins, edges: np.ndarray, density: np.ndarray, overflow: np.ndarray) -> np.ndarray:
+    """Return the mass in each basin that was seen (0 in others), in those unseen, in none, and off the grid.
+
+    Shape (m, B + 3); each row sums to 1.
+    """
+    shares = basins.shares(edges)
+    inside = density @ shares
+    nowhere = inside[:, ~basins.seen].sum(axis=1)
+    elsewhere = density @ np.maximum(1 - shares.sum(axis=1), 0.0)
+    return np.column_stack([inside * basins.seen, nowhere, elsewhere, overflow.sum(axis=1)])
+
+
+def start_cells(kernel: TransitionKernel, starts: np.ndarray) -> np.ndarray:
+    """Return the cell of each start; the upper end of the grid belongs to the last cell."""
+    low, high = float(kernel.edges[0]), float(kernel.edges[-1])
+    outside = (starts < low) | (starts > high)
+    if outside.any():
+        raise ArgumentError(
+            f"start {starts[outside][0]:g} lies outside the grid of {kernel.name}, must be in [{low:g}, {high:g}]"
+        )
+    return np.minimum(kernel.cell(starts), len(kernel.matrix) - 1)
+
+
+def _iterated(kernel: TransitionKernel, starts: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    return propagate(kernel, np.eye(len(kernel.matrix))[start_cells(kernel, starts)], steps)
