@@ -25,10 +25,10 @@ docs: setup  ## the examples in docstrings and pages run, the links between page
 setup: $(READY)
 
 # torch first, so that the build which pip is pointed at is taken. PyDTMC and pygpcca, oracles of the tests, pin old
-# releases of what they depend on: they come without their dependencies, which the rest brings.
+# releases of what they depend on: they come without their dependencies, which the rest brings; docrep is for pygpcca.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' docrep
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps PyDTMC pygpcca
 	touch $(READY)
