@@ -12,7 +12,7 @@ from descentcast.errors import ArgumentError
 from descentcast.forecasts import Basins, minima
 from descentcast.forecasts._basins import named
 from descentcast.forecasts._potential import Potential
-from descentcast.kernels import Evidence, TransitionKernel
+from descentcast.kernels import TransitionKernel
 
 TWO_PAIRS = [[0.6, 0.39, 0.01, 0], [0.4, 0.6, 0, 0], [0, 0, 0.5, 0.5], [0, 0.01, 0.49, 0.5]]
 

@@ -2,5 +2,6 @@
 
 from descentcast.forecasts._basins import Basin, Basins, minima
 from descentcast.forecasts._forecast import Forecast, forecast
+from descentcast.forecasts._marginal import Marginal
 
-__all__ = ["Basin", "Basins", "Forecast", "forecast", "minima"]
+__all__ = ["Basin", "Basins", "Forecast", "Marginal", "forecast", "minima"]

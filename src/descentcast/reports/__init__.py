@@ -1,1 +1,19 @@
-"""Placeholder."""
+"""Results on paper and screen: plots, tables, files, and the demonstration."""
+
+from descentcast.reports._demo import INTRODUCTION as DEMO_INTRODUCTION
+from descentcast.reports._demo import Demo, run_demo
+from descentcast.reports._files import save_result
+from descentcast.reports._landing import plot_landing
+from descentcast.reports._plot import plot
+from descentcast.reports._terminal import show_progress, show_table
+
+__all__ = [
+    "DEMO_INTRODUCTION",
+    "Demo",
+    "plot",
+    "plot_landing",
+    "run_demo",
+    "save_result",
+    "show_progress",
+    "show_table",
+]
