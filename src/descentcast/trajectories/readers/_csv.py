@@ -1,0 +1,40 @@
+"""CSV: a line of column names, then one line a row, values separated by commas."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from descentcast.errors import DataError
+from descentcast.trajectories.readers._tables import Table, is_number
+
+
+def read_csv(path: Path) -> Table:
+    """Return the columns of a CSV file, cells as text, None where a cell is empty.
+
+    Raises:
+        DataError: Not text, no line of column names, two columns of one name, a row with more cells than names.
+    """
+    try:
+        # As text, names included: pandas would round numbers, rename columns and take surplus cells for an index.
+        lines = pd.read_csv(
+            path,
+            header=None,
+            dtype=object,
+            na_values=[""],
+            keep_default_na=False,
+            skipinitialspace=True,
+            encoding="utf-8-sig",
+        )
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path}: empty") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a CSV file: {' '.join(str(error).split())}") from None
+    lines = lines.where(lines.notna(), None)
+    names = ["" if name is None else str(name).strip() for name in lines.iloc[0]]
+    if all(is_number(name) for name in names):
+        raise DataError(f"{path}: the first line must name the columns, it holds numbers: {', '.join(names)}")
+    for i, name in enumerate(names):
+        if not name or name in names[:i]:
+            fault = f"is the second called {name!r}" if name else "has no name"
+            raise DataError(f"{path}: column {i + 1} {fault}: every column needs a name of its own")
+    return {name: lines[i].tolist()[1:] for i, name in enumerate(names)}
