@@ -14,7 +14,7 @@ ONE_DIGIT, THREE_DIGITS, BY_PAIRS = r"\d|,|\n", r"\d{1,3}|,|\n", r"\d{1,2}|,|\n"
 
 
 def make_tokenizer(pattern: str, digits: int) -> PreTrainedTokenizerFast:
-    """Return a tokenizer that cuts numbers as the pattern says; its vocabulary has the numbers of up to `digits` digits."""
+    """Return a tokenizer that cuts numbers as the pattern says, and knows the numbers of up to `digits` digits."""
     words = [f"{i:0{width}d}" for width in range(1, digits + 1) for i in range(10**width)]
     vocabulary = {word: i for i, word in enumerate([",", "\n", "<unk>", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -82,7 +82,7 @@ def one_by_one(model: TransformersModel, forest: Forest) -> tuple[np.ndarray, np
 
 
 class FakeModel:
-    """A language model with known answers: the next number's digits follow a Gaussian AR(1) law of the last value read."""
+    """A language model with known answers: the next number follows a Gaussian AR(1) law of the last value read."""
 
     name, max_length = "fake", 1 << 20
 
@@ -112,9 +112,8 @@ class FakeModel:
                 probs[:10] += law.reshape(10, -1).sum(axis=1) / law.sum()
             return np.log(probs / probs.sum())
 
-        prompt, asked, nodes = forest.prompt.tolist(), [], []
-        for position in forest.asked:
-            asked.append(answer(prompt[: position + 1]))
+        prompt, nodes = forest.prompt.tolist(), []
+        asked = [answer(prompt[: position + 1]) for position in forest.asked]
         for node in range(len(forest.symbols)):
             chain, at = [], node
             while at >= 0:

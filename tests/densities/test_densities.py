@@ -1,9 +1,10 @@
-"""Densities: alignment, no look-ahead, mass, refinement by mass, pooling; on models with known answers and on real ones."""
+"""Densities: alignment, no look-ahead, mass, refinement by mass, pooling; on models with known answers."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import FakeModel
 
 import descentcast as dc
 from descentcast.densities import RULES, candidates, lay_out, pool, read_densities, regrid
@@ -12,7 +13,6 @@ from descentcast.densities._pooling import running_choice
 from descentcast.encoding import View
 from descentcast.errors import ArgumentError
 from descentcast.language_models import Alphabet
-from tests.conftest import FakeModel
 
 
 def text(symbols) -> str:

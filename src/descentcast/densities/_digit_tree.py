@@ -93,6 +93,8 @@ def _numbers(
     """Return probabilities of the next number symbol at each end, and the mass outside numbers at a sample."""
     at = np.array(ends, dtype=np.int64)
     asked = np.unique(-1 - at[at < 0])
+    if len(asked) == 0:  # nothing but branches: mass outside numbers is measured at the context's own separators
+        asked = context.points.prefix[[not chain for chain in context.points.chains]]
     forest = Forest(context.prompt, asked, *trie.arrays())
     answer = model.log_probs(forest)
     logs = np.empty((len(at), context.alphabet.size))

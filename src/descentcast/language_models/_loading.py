@@ -43,10 +43,20 @@ def load_model(
     if source.kind == "folder":
         return load_network(str(source.path), source.name, dtype, device)
     if source.kind == "catalogue":
-        folder = _converted(fetch(source.name), converted_dir(source.name))
+        folder = pull(source.name)
     else:
         folder = _converted(source.path, converted_dir(source.path))
     return load_network(folder, source.name, dtype, device)
+
+
+def pull(name: str) -> Path:
+    """Fetch a model of the catalogue and convert it, where that has not been done, and return its folder.
+
+    Raises:
+        FetchError: It cannot be fetched or written.
+        ModelError: The catalogue has no such name.
+    """
+    return _converted(fetch(name), converted_dir(name))
 
 
 def _converted(gguf: Path, folder: Path) -> Path:

@@ -1,0 +1,143 @@
+"""The language-model estimator: what is read, completed and resampled, with scikit-learn's habits."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from descentcast import _checks
+from descentcast._types import Edges, RandomState
+from descentcast.kernels._base import KernelEstimator
+from descentcast.kernels._completion import METHODS
+from descentcast.kernels._grid import as_trajectories, grids_of
+from descentcast.kernels._kernel import TransitionKernel
+from descentcast.kernels._reading import Reading, read_kernel
+from descentcast.language_models import LanguageModel, load_model
+from descentcast.trajectories import Trajectories
+
+
+class InContextKernel(KernelEstimator):
+    """Transition kernel read off a language model, in context.
+
+    The estimand is the kernel on the cells of a grid, `P_ij = 1/|c_i| * integral over c_i of P(x, c_j) dx`. The runs
+    are
+    written as digits into one prompt. `rows="visited"`: the density read after x_t is a draw of the row of x_t's cell;
+    the
+    visits of a cell are averaged, later ones counting more in proportion to the context they have seen.
+    `rows="probed"`:
+    after the whole context each cell's centre is written as the start of a new run and the next density read. Rows that
+    are not read are completed between their neighbours and extrapolated outside them.
+
+    Args:
+        model: A catalogue name, folder, GGUF or hub id, or a loaded model.
+        digits: Digits a value is written with.
+        views: How many encodings are read and pooled; how they are pooled is chosen by the iterated log score on the
+            context.
+        rows: "visited" (the paper's), "probed", or "auto": probed with a model trained on restarts, else visited.
+        completion: "quantile" (exact Wasserstein-2 barycenter), "sinkhorn" (the paper's, debiased) or "nearest".
+        coordinates: "independent": one kernel a coordinate, as in the paper; `couple` makes its block matrix of them.
+        random_state: Seed of views and resamples.
+        progress: Called with (views read, views in all), for a progress bar.
+
+    Attributes:
+        kernel_: The fitted `TransitionKernel`, or a tuple of them, one a coordinate.
+        replicates_: Kernels from resampled views and blocks of visits, in the form of `kernel_`: what the rows would
+            have
+            been by chance. They do not hold the model's own bias.
+        rules_: How the views were pooled, one of "log", "linear", "identity" a coordinate.
+        log_score_: Average log density of the context's own transitions, nats a step, a coordinate.
+        outside_mass_: Mass that the model put on anything but digits, averaged over a sample of positions.
+        pruned_mass_: Largest mass of a row that was not refined to the last digit.
+
+    Raises:
+        ArgumentError: A parameter out of range, at `fit`.
+
+    Examples:
+        >>> import descentcast as dc
+        >>> dc.InContextKernel(views=2).get_params()["views"]
+        2
+    """
+
+    replicates_: Sequence[TransitionKernel] | Sequence[tuple[TransitionKernel, ...]]
+
+    def __init__(
+        self,
+        model: str | LanguageModel = "smollm2-135m",
+        digits: int = 2,
+        views: int = 4,
+        rows: str = "auto",
+        completion: str = "quantile",
+        coordinates: str = "independent",
+        random_state: RandomState = 0,
+        progress: Callable[[int, int], Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.digits = digits
+        self.views = views
+        self.rows = rows
+        self.completion = completion
+        self.coordinates = coordinates
+        self.random_state = random_state
+        self.progress = progress
+
+    def fit(self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike] | None = None) -> Self:
+        """Read the kernel of each coordinate off recorded runs.
+
+        Args:
+            trajectories: The runs.
+            edges: Cell edges, shape (n + 1,), or one array a coordinate; by default the grid rule of `default_edges`.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ArgumentError: A parameter out of range, runs that are not `Trajectories`, values outside the edges.
+            ModelError: The model cannot be had, or reads too few symbols for the runs.
+        """
+        runs = as_trajectories(trajectories)
+        self._check_parameters()
+        grids, notes = grids_of(runs, edges)
+        model = load_model(self.model) if isinstance(self.model, str) else self.model
+        streams = _checks.generator(self.random_state).spawn(len(grids))
+        readings = []
+        for i, (grid, rng) in enumerate(zip(grids, streams, strict=True)):
+            tick = _ticker(self.progress, i * self.views, len(grids) * self.views)
+            readings.append(self._read(model, runs.coordinate(i), grid, rng, tick))
+        kernels = tuple(self._finished(r.kernel, runs, i, notes[i]) for i, r in enumerate(readings))
+        replicates = list(zip(*(r.replicates for r in readings), strict=True))
+        self.n_features_in_ = len(grids)
+        self.edges_ = grids[0] if len(grids) == 1 else grids
+        self.kernel_ = kernels[0] if len(kernels) == 1 else kernels
+        self.replicates_ = [r[0] for r in replicates] if len(kernels) == 1 else replicates
+        self.rules_ = [r.rule for r in readings]
+        self.log_score_ = [r.log_score for r in readings]
+        self.outside_mass_ = float(np.mean([r.outside_mass for r in readings]))
+        self.pruned_mass_ = max(r.pruned_mass for r in readings)
+        return self
+
+    def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
+        model = load_model(self.model) if isinstance(self.model, str) else self.model
+        return self._read(model, columns, edges, _checks.generator(self.random_state), _ticker(None, 0, 0)).kernel
+
+    def _read(
+        self,
+        model: LanguageModel,
+        columns: list[np.ndarray],
+        edges: Edges,
+        rng: np.random.Generator,
+        tick: Callable[[int], Any],
+    ) -> Reading:
+        probed = self.rows == "probed" or (self.rows == "auto" and model.restarts)
+        return read_kernel(model, columns, edges, self.digits, self.views, probed, self.completion, rng, tick)
+
+    def _check_parameters(self) -> None:
+        _checks.integer("digits", self.digits, low=1, high=4)
+        _checks.integer("views", self.views, low=1, high=64)
+        _checks.one_of("rows", self.rows, ("auto", "visited", "probed"))
+        _checks.one_of("completion", self.completion, METHODS)
+        _checks.one_of("coordinates", self.coordinates, ("independent",))
+
+
+def _ticker(progress: Callable[[int, int], Any] | None, done: int, total: int) -> Callable[[int], Any]:
+    return (lambda read: progress(done + read, total)) if progress else (lambda read: None)

@@ -1,0 +1,160 @@
+"""The language-model estimator on models with known rows, and once on a real one."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import descentcast as dc
+from descentcast.densities import pool
+from descentcast.errors import ArgumentError
+from descentcast.kernels._reading import iterated_score
+from tests.conftest import FakeModel
+
+EDGES = np.linspace(-1.0, 1.0, 101)
+
+
+def law_of(model: FakeModel, rule: str = "log") -> np.ndarray:
+    """Return the rows that the rule makes of the model's laws, read in one view."""
+    laws = np.array([model.law(code) for code in range(100)])
+    return pool(laws[None], rule)
+
+
+def runs(seed: int = 0, count: int = 2, steps: int = 30) -> dc.Trajectories:
+    rng = np.random.default_rng(seed)
+    arrays = []
+    for _ in range(count):
+        x = [rng.uniform(-0.8, 0.8)]
+        for _ in range(steps):
+            x.append(float(np.clip(0.8 * x[-1] + 0.08 * rng.normal(), -0.9, 0.9)))
+        arrays.append(np.array(x))
+    return dc.Trajectories.from_arrays(arrays, names=["w"], setting={"step": 0.1})
+
+
+def test_probed_rows_are_the_models_rows(fake_model):
+    fitted = dc.InContextKernel(fake_model, views=1, rows="probed").fit(runs(), EDGES)
+    np.testing.assert_allclose(fitted.kernel_.matrix, law_of(fake_model, fitted.rules_[0]), atol=2e-4)
+    assert set(fitted.kernel_.evidence.source) == {"probed"}
+
+
+def test_visited_rows_are_the_models_rows_and_belong_to_the_state_before(fake_model):
+    context = runs()
+    fitted = dc.InContextKernel(fake_model, views=1, rows="visited").fit(context, EDGES)
+    visits = np.bincount(
+        np.concatenate([np.searchsorted(EDGES, r.values[:, 0], "right") - 1 for r in context]), minlength=100
+    )
+    visited = visits > 0
+    np.testing.assert_allclose(fitted.kernel_.matrix[visited], law_of(fake_model, fitted.rules_[0])[visited], atol=2e-4)
+    np.testing.assert_array_equal(fitted.kernel_.evidence.visits, visits)
+    sources = fitted.kernel_.evidence.source
+    assert set(sources[visited]) == {"visited"}
+    inner = np.arange(100)[
+        ~visited & (np.arange(100) > np.argmax(visited)) & (np.arange(100) < 99 - np.argmax(visited[::-1]))
+    ]
+    assert set(sources[inner]) <= {"completed"}
+    assert set(sources[: np.argmax(visited)]) == {"extrapolated"}
+
+
+def test_completed_rows_lie_between_their_neighbours(fake_model):
+    fitted = dc.InContextKernel(fake_model, views=1, rows="visited").fit(runs(steps=60), EDGES)
+    kernel = fitted.kernel_
+    completed = kernel.evidence.source == "completed"
+    assert completed.any()
+    means = kernel.matrix @ kernel.centres
+    np.testing.assert_allclose(
+        means[completed], (law_of(fake_model, fitted.rules_[0]) @ kernel.centres)[completed], atol=0.02
+    )
+
+
+@pytest.mark.parametrize("rows", ["visited", "probed"])
+@pytest.mark.parametrize("completion", ["quantile", "sinkhorn", "nearest"])
+def test_every_row_is_a_distribution(fake_model, rows, completion):
+    fitted = dc.InContextKernel(fake_model, views=2, rows=rows, completion=completion).fit(runs(steps=12), EDGES)
+    for kernel in [fitted.kernel_, *fitted.replicates_[:3]]:
+        np.testing.assert_allclose(kernel.matrix.sum(axis=1) + kernel.overflow.sum(axis=1), 1)
+        assert (kernel.matrix.sum(axis=1) > 0).all()
+
+
+def test_auto_probes_only_models_that_know_restarts():
+    context = runs(steps=12)
+    for restarts, source in ((True, "probed"), (False, "visited")):
+        fitted = dc.InContextKernel(FakeModel(restarts=restarts), views=1).fit(context, EDGES)
+        assert source in set(fitted.kernel_.evidence.source)
+
+
+def test_the_same_seed_gives_the_same_bytes(fake_model):
+    one, two = (dc.InContextKernel(fake_model, views=3, random_state=5).fit(runs(), EDGES) for _ in range(2))
+    np.testing.assert_array_equal(one.kernel_.matrix, two.kernel_.matrix)
+    for a, b in zip(one.replicates_, two.replicates_, strict=True):
+        np.testing.assert_array_equal(a.matrix, b.matrix)
+
+
+def test_two_coordinates_are_read_one_by_one(fake_model):
+    rng = np.random.default_rng(0)
+    values = rng.uniform(-0.5, 0.5, size=(20, 2))
+    both = dc.InContextKernel(fake_model, views=1).fit(dc.Trajectories.from_arrays([values]), [EDGES, EDGES])
+    assert len(both.kernel_) == 2
+    assert all(kernel.projected for kernel in both.kernel_)
+    assert len(both.replicates_[0]) == 2
+    single = dc.InContextKernel(fake_model, views=1).fit(dc.Trajectories.from_arrays([values[:, 1]]), EDGES)
+    np.testing.assert_allclose(both.kernel_[1].matrix, single.kernel_.matrix)
+
+
+def test_the_log_score_is_that_of_the_rows(fake_model):
+    context = runs()
+    fitted = dc.InContextKernel(fake_model, views=1, rows="probed").fit(context, EDGES)
+    before, after = context.transitions(0)
+    cells = [np.searchsorted(EDGES, v, "right") - 1 for v in (before, after)]
+    expected = np.log(fitted.kernel_.matrix[cells[0], cells[1]] / 0.02).mean()
+    assert fitted.log_score_[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_progress_and_scikit_learn_habits(fake_model):
+    seen = []
+    estimator = dc.InContextKernel(fake_model, views=2, progress=lambda done, total: seen.append((done, total)))
+    copy = clone(dc.InContextKernel(views=3))
+    assert copy.get_params()["views"] == 3
+    assert estimator.fit(runs(steps=5), EDGES) is estimator
+    assert seen == [(1, 2), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"digits": 0}, "digits == 0"),
+        ({"views": 0}, "views == 0"),
+        ({"rows": "all"}, "rows == 'all', must be one of 'auto', 'visited', 'probed'"),
+        ({"completion": "magic"}, "completion == 'magic'"),
+        ({"coordinates": "joint"}, "coordinates == 'joint'"),
+    ],
+)
+def test_parameters_are_checked_before_a_model_is_loaded(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        dc.InContextKernel("no such model", **options).fit(runs())
+
+
+def test_values_outside_the_edges_are_an_error(fake_model):
+    with pytest.raises(ArgumentError, match="must"):
+        dc.InContextKernel(fake_model).fit(runs(), np.linspace(-0.1, 0.1, 11))
+
+
+@pytest.mark.model
+@pytest.mark.slow
+def test_a_real_model_reads_a_drift(smollm2):
+    """Rows of a contracting chain, read by the frozen default model, pull towards the fixed point from both sides."""
+    context = dc.problems.Quadratic(step_size=0.5, noise=0.4).simulate([2.0], 60, random_state=0)
+    fitted = dc.InContextKernel(smollm2, views=1, rows="visited").fit(context)
+    kernel = fitted.kernel_
+    visited = kernel.evidence.source == "visited"
+    drift = (kernel.matrix @ kernel.centres - kernel.centres)[visited]
+    centres = kernel.centres[visited]
+    assert drift[centres > 0.3].mean() < 0 < drift[centres < -0.3].mean()
+    assert 0 < fitted.outside_mass_ < 1
+
+
+def test_the_iterated_score_by_hand():
+    kernel = dc.TransitionKernel([0, 1, 2], [[0.5, 0.5], [0.25, 0.75]], np.zeros((2, 2)))
+    squared = np.array([[0.375, 0.625], [0.3125, 0.6875]])
+    path = np.array([0, 1, 1, 0])
+    one = np.log([0.5, 0.75, 0.25]).mean()
+    two = np.log([squared[0, 1], squared[1, 0]]).mean()
+    assert iterated_score(kernel, [path]) == pytest.approx((one + two) / 2)
