@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from descentcast.errors import ArgumentError
 from descentcast.forecasts import forecast
-from descentcast.kernels import Evidence, TransitionKernel
+from descentcast.kernels import CoupledKernel, Evidence, TransitionKernel
 
 TWO_PAIRS = [[0.6, 0.39, 0.01, 0], [0.4, 0.6, 0, 0], [0, 0, 0.5, 0.5], [0, 0.01, 0.49, 0.5]]
 LEAKY = TransitionKernel([0, 1, 2], [[0.5, 0.25], [0.0, 0.9]], [[0.25, 0.0], [0.0, 0.1]])
@@ -55,11 +55,11 @@ def test_four_states_by_hand():
 def test_linear_drift_keeps_the_moments_of_an_autoregressive_chain(gaussian_kernel):
     a, noise, steps, h = 0.8, 0.3, 30, 0.04
     kernel = gaussian_kernel(np.linspace(-3, 3, 151), lambda x: (a - 1) * x, noise)
-    ahead = forecast(kernel, [-1.52, 0.36], steps)
+    ahead = forecast(kernel, [-1.5, 0.38], steps)
     mean = ahead.density @ kernel.centres
     second = ahead.density @ kernel.centres**2 - mean**2
     t = np.arange(steps + 1)
-    start = kernel.centres[kernel.cell([-1.52, 0.36])][:, None]
+    start = kernel.centres[kernel.cell([-1.5, 0.38])][:, None]
     assert_allclose(mean, start * a**t, atol=1e-4)
     variance = noise**2 * (1 - a ** (2 * t)) / (1 - a**2)
     # Each step the grid adds at most h^2 / 12 of averaging over a cell and forgets it at the rate a^2.
@@ -245,9 +245,29 @@ def test_every_forecast_keeps_its_mass(n, steps, seed):
     assert_allclose(totals, 1, atol=1e-9)
     assert (ahead.landing["probability"] >= 0).all()
     # The law after s + t steps is the law after s steps, moved on by t.
-    s = steps // 2
-    onward = ahead.density[:, s] @ kernel.power(steps - s).matrix
-    assert_allclose(ahead.density[:, -1], onward, atol=1e-9)
+    for s in range(1, steps):
+        onward = ahead.density[:, s] @ kernel.power(steps - s).matrix
+        assert_allclose(ahead.density[:, -1], onward, atol=1e-9)
     q = ahead.quantiles([0.1, 0.5, 0.9])
     assert (q[..., 1:] >= q[..., :-1]).all()
     assert_allclose(ahead.occupation.groupby("start")["share"].sum(), 1, atol=1e-9)
+
+
+def test_a_coupled_kernel_moves_coordinates_together():
+    """The first coordinate copies the second: its landing is the second's start, wherever it started itself."""
+    edges = np.array([0.0, 1.0, 2.0])
+    stay = TransitionKernel(edges, np.eye(2), np.zeros((2, 2)))
+    copies = np.pad(np.eye(2), ((0, 0), (1, 1)))
+    coupled = CoupledKernel((stay, stay), {(0, 1): copies, (1, 0): copies}, np.array([[0.0, 1.0], [0.0, 1.0]]))
+    result = forecast(coupled, [[0.5, 1.5], [1.5, 0.5]], steps=3)
+    np.testing.assert_allclose(result.density[0][:, -1], [[0, 1], [1, 0]])
+    np.testing.assert_allclose(result.density[0][:, 0], [[1, 0], [0, 1]])
+    np.testing.assert_allclose(result.density[1][:, -1], [[0, 1], [1, 0]])
+
+
+def test_between_two_centres_the_first_step_is_interpolated():
+    rows = np.array([[0.9, 0.1], [0.3, 0.7]])
+    kernel = TransitionKernel(np.array([0.0, 1.0, 2.0]), rows, np.zeros((2, 2)))
+    density = forecast(kernel, [0.5, 0.75, 1.0, 1.5, 1.9], steps=1).density
+    np.testing.assert_allclose(density[:, 1, 0], [0.9, 0.75, 0.6, 0.3, 0.3])
+    np.testing.assert_allclose(density[:, 0], [[1, 0], [1, 0], [0, 1], [0, 1], [0, 1]])

@@ -1,7 +1,7 @@
 """From a kernel and starting points to where runs are after each step, and where they land."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,8 +13,8 @@ from descentcast import _checks
 from descentcast._types import Edges, RandomState
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins, named
-from descentcast.forecasts._marginal import Marginal, marginal
-from descentcast.kernels import TransitionKernel
+from descentcast.forecasts._marginal import Marginal, from_starts, marginal, start_laws
+from descentcast.kernels import CoupledKernel, TransitionKernel
 
 T = TypeVar("T")
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -233,11 +233,13 @@ def forecast(
     """Forecast where runs go from starting points that nobody ran.
 
     From a start in cell i the law after t steps is row i of `P^t`; the probability of landing in a basin is the mass
-    of that law on it at `t = steps`; a cell that is partly in an interval counts by its share. A start counts as
-    anywhere within its cell. Several coordinates move independently of each other.
+    of that law on it at `t = steps`; a cell that is partly in an interval counts by its share. The first step from a
+    start between two cell centres interpolates between their rows. Several coordinates move independently of each
+    other, unless a `CoupledKernel` says how they drive each other.
 
     Args:
-        fitted_or_kernel: A `TransitionKernel`, a tuple of them, or a fitted estimator. Where it has `replicates_`,
+        fitted_or_kernel: A `TransitionKernel`, a tuple of them, a `CoupledKernel`, or a fitted estimator. Where it has
+            `replicates_`,
             kernels fitted to resampled runs, the landing gets intervals; they hold what chance in the runs does to the
             kernel, not what is wrong with the estimator.
         starts: Starting states, shape (m,), or (m, D) for D coordinates.
@@ -259,7 +261,8 @@ def forecast(
         2    0.5  nowhere seen         0.00
         3    0.5      diverged         0.00
     """
-    kernels = _kernels(getattr(fitted_or_kernel, "kernel_", fitted_or_kernel))
+    coupled = fitted_or_kernel if isinstance(fitted_or_kernel, CoupledKernel) else None
+    kernels = coupled.kernels if coupled else _kernels(getattr(fitted_or_kernel, "kernel_", fitted_or_kernel))
     replicates = [_kernels(r) for r in getattr(fitted_or_kernel, "replicates_", None) or ()]
     steps = _checks.integer("steps", steps, low=1)
     points = _starts(starts, len(kernels))
@@ -270,6 +273,12 @@ def forecast(
         marginal(kernel, points[:, d], steps, named(kernel, wanted[d]), [r[d] for r in replicates])
         for d, kernel in enumerate(kernels)
     )
+    if coupled:
+        laws = coupled.propagate([start_laws(k, points[:, d]) for d, k in enumerate(kernels)], steps)
+        marginals = tuple(
+            replace(m, density=from_starts(m.kernel, m.starts, density), overflow=overflow)
+            for m, density, overflow in zip(marginals, *laws, strict=True)
+        )
     tables = [pd.DataFrame(m.landing()) for m in marginals]
     landing = tables[0]
     if len(kernels) > 1:
@@ -282,7 +291,7 @@ def forecast(
         starts=points[:, 0] if len(kernels) == 1 else points,
         steps=steps,
         landing=landing,
-        notes=_notes(marginals, bool(replicates)),
+        notes=_notes(marginals, bool(replicates), coupled is not None),
     )
 
 
@@ -319,22 +328,28 @@ def _occupation(marginals: tuple[Marginal, ...]) -> list[dict[str, Any]]:
     return rows
 
 
-def _notes(marginals: tuple[Marginal, ...], intervals: bool) -> tuple[str, ...]:
+def _notes(marginals: tuple[Marginal, ...], intervals: bool, coupled: bool) -> tuple[str, ...]:
     notes = []
     if not intervals:
         notes.append("no intervals (low, high): one kernel was given, none from resampled runs")
-    if len(marginals) > 1:
+    if coupled:
+        notes.append(
+            "hitting times and samples move each coordinate by its own kernel: the coupling is in the laws only"
+        )
+    elif len(marginals) > 1:
         notes.append("coordinates are forecast as if they moved independently of each other")
     for m in marginals:
         name = m.kernel.name
         if m.kernel.projected:
             notes.append(f"{name}: not a Markov chain by itself, its kernel is an approximation")
         notes += [f"{name}: {note}" for note in (*m.kernel.notes, *m.basins.notes)]
-    for row in _occupation(marginals):
-        if row["source"] == "extrapolated" and row["share"] > WORTH_SAYING:
+    for m in marginals:
+        resting = [r for r in _occupation((m,)) if r["source"] == "extrapolated" and r["share"] > WORTH_SAYING]
+        if resting:
+            worst = max(resting, key=lambda r: r["share"])
             notes.append(
-                f"{row['coordinate']}: from {row['start']:.4g}, {row['share']:.0%} of the visits of this forecast rest "
-                "on extrapolated rows, where no run has been"
+                f"{m.kernel.name}: from {len(resting)} of {len(m.starts)} starts, up to {worst['share']:.0%} of the "
+                f"visits (from {worst['start']:.4g}) rest on extrapolated rows, where no run has been"
             )
     return tuple(notes)
 

@@ -158,5 +158,29 @@ def start_cells(kernel: TransitionKernel, starts: np.ndarray) -> np.ndarray:
     return np.minimum(kernel.cell(starts), len(kernel.matrix) - 1)
 
 
+def start_laws(kernel: TransitionKernel, starts: np.ndarray) -> np.ndarray:
+    """Return the law over cells from which each start's first step is taken, shape (m, n).
+
+    A row is the average over its cell; the row of a state between two cell centres is interpolated linearly between
+    theirs. Taking the cell's own row instead costs up to half a cell, which near a separatrix is several per cent.
+    """
+    cells = start_cells(kernel, starts)
+    laws = np.zeros((len(starts), len(kernel.matrix)))
+    centres = kernel.centres
+    left = np.clip(np.searchsorted(centres, starts) - 1, 0, len(centres) - 2)
+    share = np.clip((starts - centres[left]) / (centres[left + 1] - centres[left]), 0.0, 1.0)
+    np.add.at(laws, (np.arange(len(cells)), left), 1 - share)
+    np.add.at(laws, (np.arange(len(cells)), left + 1), share)
+    return laws
+
+
+def from_starts(kernel: TransitionKernel, starts: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Return a density over steps whose step 0 is what it is: the cell of the start."""
+    density = density.copy()
+    density[:, 0] = np.eye(len(kernel.matrix))[start_cells(kernel, starts)]
+    return density
+
+
 def _iterated(kernel: TransitionKernel, starts: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return propagate(kernel, np.eye(len(kernel.matrix))[start_cells(kernel, starts)], steps)
+    density, overflow = propagate(kernel, start_laws(kernel, starts), steps)
+    return from_starts(kernel, starts, density), overflow

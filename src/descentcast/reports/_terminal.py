@@ -14,13 +14,15 @@ from rich.table import Table
 def show_table(rows: pd.DataFrame | list[dict[str, Any]], title: str) -> None:
     """Print a table: numbers to three decimals on the right, words on the left, missing numbers as a dash."""
     frame = pd.DataFrame(rows)
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
     for column, is_number in zip(frame, numeric, strict=True):
         table.add_column(str(column), justify="right" if is_number else "left")
     for row in frame.itertuples(index=False):
         table.add_row(*(_cell(value) for value in row))
-    Console().print(table)
+    console = Console()
+    console.print(title, style="bold", highlight=False)
+    console.print(table)
 
 
 @contextmanager
