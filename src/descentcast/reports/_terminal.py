@@ -28,10 +28,11 @@ def show_table(rows: pd.DataFrame | list[dict[str, Any]], title: str) -> None:
 @contextmanager
 def show_progress(label: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on standard error while the block runs; the block gets a function (done, total)."""
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} views"))
     bar = Progress(
-        *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True),
-        disable=hidden, transient=True,
+        *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+        disable=hidden or not console.is_terminal, transient=True,
     )  # fmt: skip
     with bar:
         task = bar.add_task(label, total=None)

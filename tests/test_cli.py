@@ -1,0 +1,126 @@
+"""The command line as a person meets it: what it prints, and one line with exit code 2 for what is wrong."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from descentcast import cli, reports
+from tests.conftest import BY_PAIRS, FakeModel, make_tokenizer, tiny_llama
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    rng = np.random.default_rng(0)
+    x = [1.0]
+    for _ in range(30):
+        x.append(0.7 * x[-1] + 0.1 * rng.normal())
+    path = tmp_path / "run.csv"
+    pd.DataFrame({"w": x}).to_csv(path, index=False)
+    return path
+
+
+def call(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["descentcast", *map(str, arguments)])
+    capsys.readouterr()  # drops what was printed while the test was prepared
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    printed = capsys.readouterr()
+    return int(stop.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def with_fake_model(monkeypatch):
+    monkeypatch.setattr("descentcast.kernels._in_context.load_model", lambda name: FakeModel())
+
+
+def test_forecast_writes_table_plot_and_json(run_file, tmp_path, with_fake_model, monkeypatch, capsys):
+    out = tmp_path / "out"
+    code, text, _ = call(
+        monkeypatch, capsys, "forecast", run_file, "--start", "0.5", "--start", "-0.1", "--steps", 5, "--out", out
+    )
+    assert code == 0
+    assert "Landing after 5 steps, from 1 run(s) of 31 values in all" in text
+    assert (out / "forecast.png").read_bytes().startswith(b"\x89PNG")
+    saved = json.loads((out / "forecast.json").read_text())
+    assert saved["runs"] == ["run"]
+    assert sorted(p.name for p in out.iterdir()) == ["forecast.json", "forecast.png"]
+
+
+def test_json_is_all_that_is_printed(run_file, with_fake_model, monkeypatch, capsys):
+    code, text, error = call(monkeypatch, capsys, "forecast", run_file, "--start", "0.5", "--steps", 3, "--json")
+    assert (code, error) == (0, "")
+    landing = json.loads(text)["landing"]
+    assert sum(row["probability"] for row in landing) == pytest.approx(1)
+
+
+def test_bad_input_is_one_line_and_exit_code_2(run_file, tmp_path, monkeypatch, capsys):
+    words, short, gpt = tmp_path / "words.csv", tmp_path / "short.csv", tmp_path / "gpt2"
+    words.write_text("w\n1.0\nabc\n2.0\n")
+    short.write_text("w\n1.0\n")
+    tokenizer = make_tokenizer(BY_PAIRS, 2)
+    tiny_llama(len(tokenizer)).save_pretrained(gpt)
+    tokenizer.save_pretrained(gpt)
+    good = ["--start", "0.5", "--steps", "5"]
+    cases = [
+        (["forecast", tmp_path / "missing.csv", *good], "missing.csv"),
+        (["forecast", words, *good], "abc"),
+        (["forecast", short, *good], "at least 2"),
+        (["forecast", run_file, "--start", "99", "--steps", "5"], "start == 99, must be within the grid of w"),
+        (["forecast", run_file, "--start", "x", "--steps", "5"], "start == 'x', must be 1 number(s)"),
+        (["forecast", run_file, *good, "--model", "no-such-model"], "no-such-model"),
+        (["forecast", run_file, *good, "--model", gpt], "its tokenizer cuts 1234567,89 into"),
+        (["forecast", run_file, "--start", "0.5", "--steps", "0"], "steps == 0"),
+        (["forecast", run_file, *good, "--views", "0"], "views == 0"),
+        (["forecast", run_file, *good, "--rows", "all"], "--rows"),
+        (["forecast", run_file, "--steps", "5"], "--start"),
+        (["models", "pull", "no-such-model"], "no-such-model"),
+        (["nothing"], "nothing"),
+    ]
+    for arguments, message in cases:
+        code, text, error = call(monkeypatch, capsys, *arguments)
+        assert (code, text) == (2, ""), (arguments, text, error)
+        assert error.count("\n") == 1, error
+        assert error.startswith("descentcast: ")
+        assert message in error
+
+
+def test_models_list(monkeypatch, capsys):
+    code, text, _ = call(monkeypatch, capsys, "models", "list", "--json")
+    assert code == 0
+    assert {"smollm2-135m", "gemma3-270m"} <= {entry["name"] for entry in json.loads(text)}
+    code, text, _ = call(monkeypatch, capsys, "models", "list")
+    assert "Apache-2.0" in text
+
+
+def test_demo_compares_with_the_truth(monkeypatch, capsys, tmp_path, with_fake_model):
+    monkeypatch.setattr("descentcast.reports._demo.REAL_RUNS", 200)
+    code, text, _ = call(monkeypatch, capsys, "demo", "--views", 1, "--out", tmp_path, "--json")
+    assert code == 0
+    result = json.loads(text)
+    assert set(result["total_variation"]) == {"language model", "local-linear", "nearest minimum"}
+    starts = np.array(result["table"]["start"])
+    context = reports._demo.record_context(reports._demo.PhaseRetrieval(), 0)
+    assert len(starts) == 8
+    assert not any(np.isclose(run.values[0, 0], starts).any() for run in context)
+    assert {run.values[-1, 0] > 0 for run in context} == {True, False}
+    truth = np.array(result["table"]["truth"])
+    assert truth[0] < 0.05
+    assert truth[-1] > 0.95
+    assert (tmp_path / "demo.png").exists()
+
+
+def test_help_fits_a_terminal_of_a_hundred_columns(monkeypatch, capsys):
+    for command in ([], ["forecast"], ["demo"], ["models"]):
+        code, text, _ = call(monkeypatch, capsys, *command, "--help")
+        assert code == 0
+        assert max(map(len, text.splitlines())) <= 100
+
+
+def test_the_package_imports_without_torch():
+    code = "import descentcast, descentcast.cli, sys; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
