@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from tests.conftest import FakeModel
 
 import descentcast as dc
 from descentcast.densities import pool
 from descentcast.errors import ArgumentError
 from descentcast.kernels._reading import iterated_score
-from tests.conftest import FakeModel
 
 EDGES = np.linspace(-1.0, 1.0, 101)
 

@@ -4,12 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from descentcast.errors import ArgumentError, ModelError, TokenizerError
-from descentcast.language_models import Forest
-from descentcast.language_models import _transformers as engine
-from descentcast.language_models._packing import passes
-from descentcast.language_models._transformers import TransformersModel
 from tests.conftest import (
     BY_PAIRS,
     ONE_DIGIT,
@@ -19,6 +13,12 @@ from tests.conftest import (
     tiny_gemma,
     tiny_llama,
 )
+
+from descentcast.errors import ArgumentError, ModelError, TokenizerError
+from descentcast.language_models import Forest
+from descentcast.language_models import _transformers as engine
+from descentcast.language_models._packing import passes
+from descentcast.language_models._transformers import TransformersModel
 
 
 def random_forest(rng: np.random.Generator, length: int, nodes: int, symbols: int = 12) -> Forest:
