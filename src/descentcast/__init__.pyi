@@ -25,6 +25,7 @@ from .kernels import couple as couple
 from .language_models import LanguageModel as LanguageModel
 from .language_models import load_model as load_model
 from .reports import plot as plot
+from .reports import plot_landing as plot_landing
 from .trajectories import Trajectories as Trajectories
 from .trajectories import Trajectory as Trajectory
 from .trajectories import read as read
