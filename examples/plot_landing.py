@@ -1,6 +1,4 @@
-"""
-Where do runs land?
-===================
+"""Where do runs land? Two recorded runs of a double well, and forecasts from starts that nobody ran.
 
 Two minima, one recorded run in each. A classical kernel is estimated from the two runs and forecasts starts that nobody
 ran; the known kernel of the problem shows what a perfect estimate would have said. Replace `LocalLinearKernel()` by
