@@ -20,7 +20,7 @@ from descentcast.kernels import (
     TransitionKernel,
     default_edges,
 )
-from descentcast.kernels._laws import residual, student
+from descentcast.kernels._laws import mixture, residual, student
 from descentcast.scoring import hellinger, pit, prequential_log_score
 from descentcast.trajectories import Trajectories
 
@@ -157,6 +157,21 @@ def test_noise_of_two_atoms_is_followed(estimator):
     row = estimator.fit(Trajectories.from_arrays([x]), edges).kernel_.matrix[20]
     assert row[19:21].sum() < 0.3 * row[24:26].sum()
     assert row[19:21].sum() < 0.3 * row[14:16].sum()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    centres=hnp.arrays(np.float64, (3, 4), elements=st.floats(-30, 30)),
+    weights=hnp.arrays(np.float64, (3, 4), elements=st.floats(0.01, 1)),
+    scale=hnp.arrays(np.float64, 3, elements=st.floats(1e-3, 20)),
+)
+def test_mixtures_are_sums_of_gaussians_on_and_beyond_the_grid(centres, weights, scale):
+    edges = np.array([-10.0, -3.0, -2.5, 0.0, 0.1, 4.0, 12.0])
+    weights /= weights.sum(axis=1, keepdims=True)
+    ends = np.concatenate([[-np.inf], edges, [np.inf]])
+    cdf = stats.norm.cdf(ends, centres[..., None], scale[:, None, None])
+    expected = (weights[..., None] * np.diff(cdf, axis=-1)).sum(axis=1)
+    assert mixture(weights, centres, scale, edges) == pytest.approx(expected, abs=1e-12)
 
 
 def test_laws_by_hand():
