@@ -83,6 +83,7 @@ def forecast(
     if steps < 1:
         raise ArgumentError(f"steps == {steps}, must be at least 1")
     _check_starts(points, recorded)
+    folder = dc.reports.writable(out) if out else None
     with dc.reports.show_progress(f"{model} reads", hidden=as_json) as progress:
         estimator = dc.InContextKernel(
             model, digits, views, rows, completion, random_state=seed, progress=progress
@@ -96,14 +97,14 @@ def forecast(
         "pooling": estimator.rules_,
         "outside_mass": estimator.outside_mass_,
     }
-    saved = dc.reports.save_result(out, "forecast", summary, dc.plot(result)) if out else ()
+    saved = dc.reports.save_result(folder, "forecast", summary, dc.plot(result)) if folder else ()
     if as_json:
         click.echo(json.dumps(summary))
         return
     title = f"Landing after {steps} steps, from {len(recorded)} run(s) of {sum(map(len, recorded))} values in all"
     dc.reports.show_table(result.landing, title)
     scores = ", ".join(f"{score:.2f}" for score in estimator.log_score_)
-    click.echo(f"{model}: log score on the runs' own steps {scores} nats a step, views pooled: {estimator.rules_[0]}")
+    click.echo(f"{model}: log score in sample {scores} nats a step, views pooled by {', '.join(estimator.rules_)}")
     _close(result.notes, saved)
 
 
@@ -120,13 +121,12 @@ def demo(
     as_json: bool,
 ) -> None:
     """Forecast a real problem from eight starts nobody ran, then run 5,000 times from each and compare."""
+    folder = dc.reports.writable(out or Path("out/demo"))
     if not as_json:
         click.echo(dc.reports.DEMO_INTRODUCTION)
     with dc.reports.show_progress(f"{model} reads", hidden=as_json) as progress:
         result = dc.reports.run_demo(model, digits, views, seed, progress, rows=rows, completion=completion)
-    saved = dc.reports.save_result(
-        out or Path("out/demo"), "demo", result.to_dict(), dc.reports.plot_landing(result.landings)
-    )
+    saved = dc.reports.save_result(folder, "demo", result.to_dict(), dc.reports.plot_landing(result.landings))
     if as_json:
         click.echo(json.dumps(result.to_dict()))
         return

@@ -103,6 +103,36 @@ def test_no_look_ahead(tiny_model, views, range_):
     assert np.abs(one.probs[17:] - two.probs[17:]).max() > 1e-4
 
 
+@pytest.mark.parametrize("views", [1, 3])
+def test_a_later_outlier_widens_the_range_and_leaves_earlier_laws_as_they_were(tiny_model, views):
+    """On the wider common grid the earlier rows are the same laws, by the same rules."""
+    values = np.tile([-1.0, 1.0, 0.3, -0.2], 5) + np.random.default_rng(0).uniform(-0.1, 0.1, size=20)
+    other = values.copy()
+    other[15] = 40.0
+    one, two = (dc.next_densities(v, tiny_model, views=views) for v in (values, other))
+    assert two.edges[-1] > 40 > one.edges[-1]
+    np.testing.assert_array_equal(one.rules[:15], two.rules[:15])
+    moved, _ = regrid(one.probs[:15], one.edges, two.edges)
+    np.testing.assert_allclose(two.probs[:15], moved, atol=1e-6)
+
+
+def test_mass_lost_after_the_first_digit_is_counted(fake_model):
+    class Stops(FakeModel):
+        """After a first digit, nearly everything goes to the separator."""
+
+        def log_probs(self, forest):
+            answer = super().log_probs(forest)
+            probs = np.exp(answer.nodes)
+            first = forest.parents < 0
+            probs[first] = 0.02 * probs[first]
+            probs[first, 10] += 0.98
+            return type(answer)(answer.prompt, np.log(probs), answer.outside)
+
+    values = [0.1, 0.5, 0.4, 0.3]
+    assert dc.next_densities(values, fake_model, range=(0, 1)).outside_mass.mean() < 0.01
+    assert dc.next_densities(values, Stops(), range=(0, 1)).outside_mass.mean() > 0.5
+
+
 @given(seed=st.integers(0, 500))
 def test_ranges_widen_and_know_nothing_of_later_values(seed):
     values = np.cumsum(np.random.default_rng(seed).standard_t(2, size=60))
@@ -148,10 +178,12 @@ def test_the_choice_of_a_rule_knows_only_what_came_before():
     rng = np.random.default_rng(0)
     pooled = rng.dirichlet(np.ones(5), size=(3, 30))
     observed = rng.integers(0, 5, size=29)
-    choice = running_choice(pooled, observed)
+    earlier = np.array([0.0, 1.5, -1.0])
+    choice, totals = running_choice(pooled, observed, earlier)
     for t in range(30):
-        scores = [np.log(pooled[r, np.arange(t), observed[:t]]).sum() for r in range(3)]
+        scores = earlier + [np.log(pooled[r, np.arange(t), observed[:t]]).sum() for r in range(3)]
         assert choice[t] == np.argmax(scores)
+    np.testing.assert_allclose(totals, scores)
 
 
 @pytest.mark.parametrize(

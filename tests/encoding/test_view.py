@@ -30,7 +30,7 @@ def test_a_value_lies_in_the_cell_of_its_code(view, share):
 @given(view=ranges)
 def test_decoding_gives_the_centre(view):
     centres = (view.edges[:-1] + view.edges[1:]) / 2
-    np.testing.assert_array_equal(np.sort(view.decode(np.arange(view.cells))), centres)
+    np.testing.assert_allclose(np.sort(view.decode(np.arange(view.cells))), centres, rtol=1e-12)
 
 
 @given(view=ranges)
@@ -67,6 +67,8 @@ def test_a_value_outside_is_an_error(value):
         ((0.0, np.inf), "finite"),
         ((0.0, 1.0, 0), r"digits == 0, must be in \[1, 6\]"),
         ((1e16, 1e16 + 4), "too narrow"),
+        ((1.0, 1.0 + 100 * 2**-52), "too narrow"),
+        ((-1.5e308, 1.5e308), "too wide"),
     ],
 )
 def test_views_that_cannot_be(arguments, message):
@@ -80,3 +82,9 @@ def test_random_views_hold_the_range_and_are_reproducible(seed, count):
     assert [v.to_dict() for v in views[0]] == [v.to_dict() for v in views[1]]
     assert all(v.holds([-1.0, 2.0]).all() for v in views[0])
     assert views[0][0].to_dict() == {"low": -1.0, "high": 2.0, "digits": 2, "flipped": False}
+
+
+@pytest.mark.parametrize("code", [-1, 100, 1.5])
+def test_codes_are_integers_within_the_view(code):
+    with pytest.raises(ArgumentError, match=r"codes must be integers in \[0, 99\]"):
+        View(0.0, 1.0).decode([code])

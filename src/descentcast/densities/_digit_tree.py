@@ -21,7 +21,8 @@ class CodeDensities:
     Attributes:
         probs: Shape (p, base^groups), distributions.
         pruned: Mass at each point that was not refined to the last digit, shape (p,).
-        outside: Mass that the model put on anything but a number, at a sample of the points, shape (s,).
+        outside: Mass that the model put on anything but a number, at a sample of the points, shape (s,); what goes to a
+            separator or newline before the last digit is added, averaged over all points.
     """
 
     probs: Float[np.ndarray, "p codes"]
@@ -44,8 +45,8 @@ def read_densities(model: LanguageModel, context: Context, points: Points, bound
     base, groups = context.alphabet.base, context.groups
     trie = _Trie()
     ends = [trie.add(int(p), chain) for p, chain in zip(points.prefix, points.chains, strict=True)]
-    first, outside = _numbers(model, context, points, trie, ends)
-    probs, pruned = first, np.zeros(len(points))
+    probs, _, outside = _numbers(model, context, points, trie, ends)
+    pruned = np.zeros(len(points))
     for level in range(1, groups):
         keep = _keep(probs, bound / (groups - 1))
         pruned = pruned + np.where(keep, 0, probs).sum(axis=1)
@@ -55,7 +56,9 @@ def read_densities(model: LanguageModel, context: Context, points: Points, bound
             for p, code in np.argwhere(keep)
         ]
         below = np.full((*probs.shape, base), 1.0 / base)
-        below[keep] = _numbers(model, context, points, trie, leaves)[0]
+        below[keep], stray = _numbers(model, context, points, trie, leaves)[:2]
+        # What the model puts on a separator or newline after a first digit counts as much as after none.
+        outside = outside + float((probs[keep] * stray).sum() / len(points))
         probs = (probs[..., None] * below).reshape(len(points), -1)
     return CodeDensities(probs, pruned, outside)
 
@@ -89,8 +92,11 @@ class _Trie:
 
 def _numbers(
     model: LanguageModel, context: Context, points: Points, trie: _Trie, ends: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities of the next number symbol at each end, and the mass outside numbers at a sample."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return laws of the next number symbol at each end, with the mass that was not on numbers.
+
+    That mass is within the alphabet at each end, and within the whole vocabulary at a sample of prompt positions.
+    """
     at = np.array(ends, dtype=np.int64)
     asked = np.unique(-1 - at[at < 0])
     if len(asked) == 0:  # nothing but branches: mass outside numbers is measured at the context's own separators
@@ -105,7 +111,7 @@ def _numbers(
     total = mass.sum(axis=1, keepdims=True)
     sampled = np.linspace(0, len(asked) - 1, len(answer.outside)).round().astype(int)
     inside = np.exp(answer.prompt[sampled][:, :base]).sum(axis=1)
-    return mass / total, 1 - (1 - answer.outside) * inside
+    return mass / total, 1 - total[:, 0], 1 - (1 - answer.outside) * inside
 
 
 def _keep(probs: np.ndarray, bound: float) -> np.ndarray:

@@ -46,11 +46,16 @@ class View:
     def __post_init__(self) -> None:
         low, high = _checks.interval("(low, high)", (self.low, self.high))
         _checks.integer("digits", self.digits, low=1, high=6)
-        edges = np.linspace(low, high, self.cells + 1)
-        if not (np.diff(edges) > 0).all():
-            raise ArgumentError(f"range ({low}, {high}) is too narrow for {self.cells} cells at its magnitude")
-        edges.flags.writeable = False
-        object.__setattr__(self, "_edges", edges)
+        with np.errstate(over="ignore", invalid="ignore"):
+            edges = np.linspace(low, high, self.cells + 1)
+            centres = edges[:-1] + np.diff(edges) / 2
+        if not (np.isfinite(edges).all() and (edges[:-1] <= centres).all() and (centres < edges[1:]).all()):
+            raise ArgumentError(
+                f"range ({low}, {high}) is too narrow or too wide for {self.cells} cells of its magnitude"
+            )
+        for name, array in (("_edges", edges), ("_centres", centres)):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     @property
     def cells(self) -> int:
@@ -87,9 +92,9 @@ class View:
             ArgumentError: A code outside [0, 10^digits).
         """
         codes = np.asarray(codes)
-        if codes.size and not ((codes >= 0) & (codes < self.cells)).all():
+        if codes.size and not ((codes >= 0) & (codes < self.cells) & (codes == np.floor(codes))).all():
             raise ArgumentError(f"codes must be integers in [0, {self.cells - 1}]")
-        centres = (self.edges[:-1] + self.edges[1:]) / 2
+        centres = self._centres  # pyright: ignore[reportAttributeAccessIssue]
         return centres[self._turn(codes.astype(np.int64))]
 
     def digits_of(self, codes: Any) -> Cells:

@@ -1,6 +1,7 @@
 """The language-model estimator: what is read, completed and resampled, with scikit-learn's habits."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ from descentcast import _checks
 from descentcast._types import Edges, RandomState
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._completion import METHODS
-from descentcast.kernels._grid import as_trajectories, grids_of
+from descentcast.kernels._grid import CELLS_PER_SPREAD, as_trajectories, grids_of, one_step_spread
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._reading import Reading, read_kernel
 from descentcast.language_models import LanguageModel, load_model
@@ -27,7 +28,9 @@ class InContextKernel(KernelEstimator):
     visits of a cell are averaged, later ones counting more in proportion to the context they have seen.
     `rows="probed"`:
     after the whole context each cell's centre is written as the start of a new run and the next density read. Rows that
-    are not read are completed between their neighbours and extrapolated outside them.
+    are not read are completed between their neighbours and extrapolated outside them. Rows that are read keep to the
+    grid: no run in the context has left it, and what a model puts outside is noise that would leak at every step, so
+    that divergence is forecast by extrapolated rows only.
 
     Args:
         model: A catalogue name, folder, GGUF or hub id, or a loaded model.
@@ -44,9 +47,12 @@ class InContextKernel(KernelEstimator):
         kernel_: The fitted `TransitionKernel`, or a tuple of them, one a coordinate.
         replicates_: Kernels from resampled views and blocks of visits, in the form of `kernel_`: what the rows would
             have
-            been by chance. They do not hold the model's own bias.
+            been by chance. They do not hold the model's own bias; probed rows are resampled over views only, and
+            not at all where there is one view.
         rules_: How the views were pooled, one of "log", "linear", "identity" a coordinate.
-        log_score_: Average log density of the context's own transitions, nats a step, a coordinate.
+        log_score_: Average log density of the context's own transitions, nats a step, a coordinate. In sample: the rule
+            was
+            chosen on the same runs, and probed rows have read them.
         outside_mass_: Mass that the model put on anything but digits, averaged over a sample of positions.
         pruned_mass_: Largest mass of a row that was not refined to the last digit.
 
@@ -104,8 +110,11 @@ class InContextKernel(KernelEstimator):
         for i, (grid, rng) in enumerate(zip(grids, streams, strict=True)):
             tick = _ticker(self.progress, i * self.views, len(grids) * self.views)
             readings.append(self._read(model, runs.coordinate(i), grid, rng, tick))
-        kernels = tuple(self._finished(r.kernel, runs, i, notes[i]) for i, r in enumerate(readings))
-        replicates = list(zip(*(r.replicates for r in readings), strict=True))
+        kernels = tuple(
+            self._finished(replace(r.kernel, notes=self._notes(runs, i, grids[i], r)), runs, i, notes[i])
+            for i, r in enumerate(readings)
+        )
+        replicates = list(zip(*(r.replicates for r in readings), strict=True))  # none if there is nothing to resample
         self.n_features_in_ = len(grids)
         self.edges_ = grids[0] if len(grids) == 1 else grids
         self.kernel_ = kernels[0] if len(kernels) == 1 else kernels
@@ -130,6 +139,18 @@ class InContextKernel(KernelEstimator):
     ) -> Reading:
         probed = self.rows == "probed" or (self.rows == "auto" and model.restarts)
         return read_kernel(model, columns, edges, self.digits, self.views, probed, self.completion, rng, tick)
+
+    def _notes(self, runs: Trajectories, index: int, edges: Edges, reading: Reading) -> tuple[str, ...]:
+        notes = []
+        spread, code = one_step_spread(*runs.transitions(index)), float(edges[-1] - edges[0]) / 10**self.digits
+        if spread < CELLS_PER_SPREAD * code:
+            notes.append(
+                f"the typical one-step spread ({spread:.3g}) is only {spread / code:.2g} of the steps that "
+                f"{self.digits} digits can write, below {CELLS_PER_SPREAD:g}: read more digits"
+            )
+        if not reading.replicates:
+            notes.append("no intervals: every row was probed in one view, so there is nothing to resample")
+        return tuple(notes)
 
     def _check_parameters(self) -> None:
         _checks.integer("digits", self.digits, low=1, high=4)

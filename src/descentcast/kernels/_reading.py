@@ -27,7 +27,8 @@ class Reading:
 
     Attributes:
         kernel: The kernel.
-        replicates: Kernels from resampled views and blocks of visits.
+        replicates: Kernels from resampled views and, where rows were read at visits, blocks of visits; none where there
+            is one view of probed rows.
         rule: How the views were pooled: the rule of the best `iterated_score` on the context.
         log_score: Average log density of the context's transitions, each as it was read, nats a step.
         outside_mass: Mass outside digits, averaged over a sample of positions.
@@ -103,7 +104,7 @@ def read_kernel(
     rule = RULES[int(np.argmax(scores))]
     resamples = [
         kernel(r.integers(0, views, size=views), rule, seen * (1.0 if probed else _block_counts(columns, r)), cheap)
-        for r in rng.spawn(REPLICATES)
+        for r in rng.spawn(0 if probed and views == 1 else REPLICATES)
     ]
     return Reading(
         kernel=kernel(everything, rule, seen, completion),

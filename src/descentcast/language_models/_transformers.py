@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
@@ -188,16 +189,26 @@ def load_network(folder: str | Path, name: str, dtype: str, device: str, restart
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
     transformers.utils.logging.disable_progress_bar()
-    network: Any
+    transformers.utils.logging.set_verbosity_error()
     try:
-        network = transformers.AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=getattr(torch, dtype), attn_implementation="sdpa", trust_remote_code=False
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+            output_loading_info=True,
         )
+        network, report = loaded
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        network = network.to(device)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"{name}: cannot be loaded: {reason}") from error
-    return TransformersModel(network.to(device), tokenizer, name, restarts)
+    # transformers fills weights that a file lacks at random, and goes on.
+    lacking = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in report[kind])
+    if lacking:
+        raise ModelError(f"{name}: its files lack {len(lacking)} weights of the model, {lacking[0]} among them")
+    return TransformersModel(network, tokenizer, name, restarts)
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from descentcast.reports._demo import INTRODUCTION as DEMO_INTRODUCTION
 from descentcast.reports._demo import Demo, run_demo
-from descentcast.reports._files import save_result
+from descentcast.reports._files import save_result, writable
 from descentcast.reports._landing import plot_landing
 from descentcast.reports._plot import plot
 from descentcast.reports._terminal import show_progress, show_table
@@ -16,4 +16,5 @@ __all__ = [
     "save_result",
     "show_progress",
     "show_table",
+    "writable",
 ]
