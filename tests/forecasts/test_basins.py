@@ -118,6 +118,20 @@ def test_arguments_are_checked(double_well):
         minima(double_well(), persistence=-1)
 
 
+@pytest.mark.parametrize("rows", [np.full((4, 4), 0.25), np.eye(4)])
+def test_units_in_which_squares_overflow_are_refused(rows):
+    def scaled(scale):
+        return TransitionKernel(np.arange(5) * scale, rows, np.zeros((4, 2)))
+
+    for scale in (4e307, 1e300, 1e160, 1e-170, 1e-300):
+        with pytest.raises(ArgumentError, match="over- or underflow"):
+            minima(scaled(scale))
+        with pytest.raises(ArgumentError, match="over- or underflow"):
+            named(scaled(scale), [scale])
+    assert_allclose(minima(scaled(1e150)).position, [2e150])
+    assert_allclose(minima(scaled(1e-150)).position, [2e-150])
+
+
 def test_basins_are_a_table(double_well):
     found = minima(double_well())
     assert list(found.table.columns) == ["position", "lower", "upper", "depth", "seen"]

@@ -208,6 +208,7 @@ def test_dictionary_and_dataset():
         ((LEAKY, [np.nan], 3), "starts holds nan"),
         ((LEAKY, [], 3), "at least one start"),
         ((LEAKY, [0.5], 0), "steps == 0, must be at least 1"),
+        ((LEAKY, [0.5] * 5, 10**12), r"steps == 1000000000000 on 2 cells from 5 starts .* must be at most 49999999 "),
         ((LEAKY, [0.5], 2.0), "steps == 2.0, must be an integer"),
         ((SimpleNamespace(fit=None), [0.5], 3), "not fitted: call fit first"),
         (("kernel", [0.5], 3), "fitted_or_kernel is a str, must be a TransitionKernel"),
@@ -271,3 +272,45 @@ def test_between_two_centres_the_first_step_is_interpolated():
     density = forecast(kernel, [0.5, 0.75, 1.0, 1.5, 1.9], steps=1).density
     np.testing.assert_allclose(density[:, 1, 0], [0.9, 0.75, 0.6, 0.3, 0.3])
     np.testing.assert_allclose(density[:, 0], [[1, 0], [1, 0], [0, 1], [0, 1], [0, 1]])
+
+
+BETWEEN = [[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+
+
+def test_between_two_centres_times_and_samples_take_the_first_step_that_the_density_does():
+    # 1.9 is 0.4 of the way from the centre of cell 1, which goes left, to that of cell 2, which goes right.
+    ahead = forecast(chain(BETWEEN), [1.9], steps=2, basins=[(0, 2), (2, 4)])
+    assert_allclose(ahead.density[0, 1], [0.6, 0, 0, 0.4])
+    right = ahead.hitting_time((3, 4))
+    assert_allclose(right[["probability", "mean", "median"]].to_numpy(), [[0.4, 1, 1]])
+    assert_allclose(ahead.hitting_time((1, 2))[["probability", "mean"]].to_numpy(), [[1, 0]])
+    paths = ahead.sample(20_000)[0]
+    assert (paths[:, 0] == 1.9).all()
+    assert_allclose((paths[:, 1:] >= 3).mean(axis=0), 0.4, atol=4.5 * 0.5 / np.sqrt(20_000))
+
+
+def test_a_cell_of_the_mixture_has_not_hit_by_being_in_the_target():
+    # From 1.9, in cell 1: 0.4 of the first step is by the row of cell 2, the target. It returns at 1 with 1/4, and
+    # goes to cell 1 with 3/4, from where it is there one step later with 1/2, two steps later with 1/2 * 1/2.
+    kernel = chain([[1, 0, 0], [0, 0.5, 0.5], [0, 0.75, 0.25]])
+    law = forecast(kernel, [1.9, 2.1], steps=3).marginals[0].hitting_law((2, 3))
+    first = 0.6 * 0.5 + 0.4 * 0.25
+    assert_allclose(law, [[0, first, (1 - first) / 2, (1 - first) / 4], [1, 0, 0, 0]])
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(3, 7), st.integers(0, 10**6))
+def test_between_two_centres_samples_follow_the_density_and_the_hitting_law(n, seed):
+    rng = np.random.default_rng(seed)
+    kernel = random_kernel(rng, n)
+    inside = int(rng.integers(1, n - 1))
+    start = kernel.edges[inside] + np.array([0.05, 0.2, 0.9]) * kernel.widths[inside]
+    ahead = forecast(kernel, start, steps=4)
+    paths = ahead.sample(10_000, random_state=seed)
+    close = 6 * 0.5 / np.sqrt(10_000)
+    for target in range(n):
+        lower, upper = kernel.edges[target : target + 2]
+        there = (paths >= lower) & (paths < upper)
+        assert_allclose(there.mean(axis=1), ahead.density[:, :, target], atol=close)
+        firsts = there & (there.cumsum(axis=2) == 1)
+        assert_allclose(firsts.mean(axis=1), ahead.marginals[0].hitting_law((lower, upper)), atol=close)

@@ -120,7 +120,8 @@ def minima(kernel: TransitionKernel, persistence: float = PERSISTENCE) -> Basins
         says so.
 
     Raises:
-        ArgumentError: `kernel` is no `TransitionKernel`, `persistence` is negative.
+        ArgumentError: `kernel` is no `TransitionKernel`, `persistence` is negative, spreads of the kernel over- or
+            underflow when squared.
 
     References:
         Edelsbrunner, Letscher, Zomorodian (2002), Topological Persistence and Simplification.

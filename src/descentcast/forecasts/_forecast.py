@@ -18,6 +18,7 @@ from descentcast.kernels import CoupledKernel, TransitionKernel
 
 T = TypeVar("T")
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+MOST_BYTES = 4_000_000_000  # of the densities of one forecast
 WORTH_SAYING = 0.05  # share of a forecast's visits to extrapolated rows above which a note says so
 
 
@@ -106,7 +107,7 @@ class Forecast:
         """Return how probably and how soon runs first are in a target.
 
         With `tau = min {t >= 0: x_t in target}`: `P(tau <= steps)`, and mean and median of tau given that. Cells whose
-        centre lies in the target count as in it.
+        centre lies in the target count as in it. The first step interpolates between rows, as in `density`.
 
         Args:
             target: A basin by label ("basin 1") or number, or an interval (low, high).
@@ -249,7 +250,8 @@ def forecast(
 
     Raises:
         ArgumentError: An estimator that is not fitted, a start outside the grid, starts that do not fit the
-            coordinates, fewer than one step, basins that overlap or are not there.
+            coordinates, fewer than one step, densities of more than 4 GB (8 bytes for each start, step and cell),
+            basins that overlap or are not there, a kernel whose spreads over- or underflow when squared.
 
     Examples:
         >>> rows = [[0.6, 0.39, 0.01, 0], [0.4, 0.6, 0, 0], [0, 0, 0.5, 0.5], [0, 0.01, 0.49, 0.5]]
@@ -266,6 +268,7 @@ def forecast(
     replicates = [_kernels(r) for r in getattr(fitted_or_kernel, "replicates_", None) or ()]
     steps = _checks.integer("steps", steps, low=1)
     points = _starts(starts, len(kernels))
+    _fits_in_memory(len(points), steps, sum(len(k.matrix) for k in kernels))
     wanted = [basins] if len(kernels) == 1 else [None] * len(kernels) if basins is None else list(basins)
     if len(wanted) != len(kernels):
         raise ArgumentError(f"basins have {len(wanted)} entries, must have one for each of {len(kernels)} coordinates")
@@ -314,6 +317,14 @@ def _starts(starts: ArrayLike, coordinates: int) -> np.ndarray:
         shape = "(m,)" if coordinates == 1 else f"(m, {coordinates})"
         raise ArgumentError(f"starts have shape {np.shape(starts)}, must be {shape} with at least one start")
     return points
+
+
+def _fits_in_memory(starts: int, steps: int, cells: int) -> None:
+    if starts * (steps + 1) * cells * 8 > MOST_BYTES:
+        raise ArgumentError(
+            f"steps == {steps} on {cells} cells from {starts} starts need more than 4 GB of densities, must be at most "
+            f"{max(MOST_BYTES // (8 * starts * cells) - 1, 0)} for so many starts and cells"
+        )
 
 
 def _occupation(marginals: tuple[Marginal, ...]) -> list[dict[str, Any]]:

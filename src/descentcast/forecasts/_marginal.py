@@ -81,7 +81,11 @@ class Marginal:
         return found
 
     def hitting_law(self, target: Any) -> np.ndarray:
-        """Return the probability of being in `target` first at step t, shape (m, steps + 1)."""
+        """Return the probability of being in `target` first at step t, shape (m, steps + 1).
+
+        A start whose own cell is in the target hits at t = 0. From any other the first step is taken from its
+        `start_laws`, whose cells have not hit by being in the target: only their rows count.
+        """
         lower, upper = self._interval(target)
         centres = self.kernel.centres
         mask = (centres >= lower) & (centres < upper)
@@ -90,10 +94,16 @@ class Marginal:
                 f"target [{lower:g}, {upper:g}) holds no cell centre, must hold one: cells are "
                 f"{np.median(self.kernel.widths):.3g} wide on [{self.kernel.edges[0]:g}, {self.kernel.edges[-1]:g}]"
             )
-        return hitting(self.kernel, mask, horizon=self.steps).law[self.cells]
+        onwards = hitting(self.kernel, mask, horizon=self.steps - 1).law
+        first = propagate(self.kernel, start_laws(self.kernel, self.starts), 1)[0][:, 1]
+        inside = mask[self.cells]
+        return np.column_stack([inside, np.where(inside[:, None], 0.0, first @ onwards)])
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return n paths a start, shape (m, n, steps + 1): uniform within cells, NaN once off the grid."""
+        """Return n paths a start, shape (m, n, steps + 1): uniform within cells, NaN once off the grid.
+
+        Each path draws the cell that its first step is taken from out of `start_laws`.
+        """
         last = len(self.kernel.matrix) + 1
         rows = np.column_stack([self.kernel.overflow[:, 0], self.kernel.matrix, self.kernel.overflow[:, 1]])
         below = np.maximum(rows, 0.0).cumsum(axis=1)
@@ -102,7 +112,7 @@ class Marginal:
         ladder = (below + np.arange(len(rows))[:, None]).ravel()
         paths = np.full((len(self.starts), n, self.steps + 1), np.nan)
         paths[..., 0] = self.starts[:, None]
-        cell = np.repeat(self.cells[:, None], n, axis=1)
+        cell = np.stack([rng.choice(len(law), size=n, p=law) for law in start_laws(self.kernel, self.starts)])
         alive = np.ones(cell.shape, dtype=bool)
         for t in range(1, self.steps + 1):
             draw = np.searchsorted(ladder, cell + rng.random(cell.shape), side="right") - cell * (last + 1)

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from descentcast.errors import ArgumentError
 from descentcast.kernels import TransitionKernel
 
 
@@ -30,23 +31,27 @@ class Potential:
     For small steps the stationary density is proportional to `exp(-V) / spread^2`: a barrier of height 1 is e times
     less probable than the minimum beside it.
 
+    Raises:
+        ArgumentError: A spread whose square is no positive normal number, in units too large or too small.
+
     References:
         Gardiner (2009), Stochastic Methods, section 5.2: the potential of a stationary one-dimensional diffusion.
     """
 
     def __init__(self, kernel: TransitionKernel) -> None:
-        centres, widths = kernel.centres, kernel.widths
-        rows = np.column_stack([kernel.overflow[:, 0], kernel.matrix, kernel.overflow[:, 1]])
-        on_grid = rows[:, 1:-1] / np.maximum(rows[:, 1:-1].sum(axis=1, keepdims=True), np.finfo(float).tiny)
-        beyond = max(float(np.median(np.sqrt(_variance(on_grid, centres)))), float(widths[[0, -1]].max()))
-        places = np.concatenate([[kernel.edges[0] - beyond], centres, [kernel.edges[-1] + beyond]])
-
-        drift = rows @ places - centres
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            drift, square = _drift_and_square(kernel)
+        if not (np.isfinite(drift).all() and (square >= np.finfo(float).tiny).all() and (square < np.inf).all()):
+            low, high = float(kernel.edges[0]), float(kernel.edges[-1])
+            raise ArgumentError(
+                f"kernel of {kernel.name} on [{low:g}, {high:g}] has spreads whose squares over- or underflow, must be "
+                "in units in which they do not"
+            )
         # A row that stays where it is has a drift of rounding size, whose sign says nothing.
-        self.drift = np.where(np.abs(drift) <= 1e-9 * widths, 0.0, drift)
-        self.edges, self.centres = kernel.edges, centres
-        self.pull = self.drift / np.maximum(_variance(rows, places), widths**2 / 4)
-        rise = -(self.pull[:-1] + self.pull[1:]) * np.diff(centres)
+        self.drift = np.where(np.abs(drift) <= 1e-9 * kernel.widths, 0.0, drift)
+        self.edges, self.centres = kernel.edges, kernel.centres
+        self.pull = self.drift / square
+        rise = -(self.pull[:-1] + self.pull[1:]) * np.diff(self.centres)
         self.values = np.concatenate([[0.0], np.cumsum(rise)])
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
@@ -78,6 +83,16 @@ class Potential:
     def leads_out(self) -> tuple[bool, bool]:
         """Whether the drift at the lower and at the upper end of the grid points out of it."""
         return bool(self.drift[0] < 0), bool(self.drift[-1] > 0)
+
+
+def _drift_and_square(kernel: TransitionKernel) -> tuple[np.ndarray, np.ndarray]:
+    """The drift of each row and its spread squared, at least that of half a cell."""
+    centres, widths = kernel.centres, kernel.widths
+    rows = np.column_stack([kernel.overflow[:, 0], kernel.matrix, kernel.overflow[:, 1]])
+    on_grid = rows[:, 1:-1] / np.maximum(rows[:, 1:-1].sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    beyond = max(float(np.median(np.sqrt(_variance(on_grid, centres)))), float(widths[[0, -1]].max()))
+    places = np.concatenate([[kernel.edges[0] - beyond], centres, [kernel.edges[-1] + beyond]])
+    return rows @ places - centres, np.maximum(_variance(rows, places), widths**2 / 4)
 
 
 def _variance(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
