@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descentcast.errors import ArgumentError
+from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels import default_edges
 from descentcast.kernels._grid import CELLS_PER_SPREAD, grids_of, one_step_spread
 from descentcast.trajectories import Trajectories
@@ -91,6 +91,30 @@ def test_a_given_number_of_cells_is_used_and_judged():
     for cells in (19, 401, 50.0):
         with pytest.raises(ArgumentError, match="cells == "):
             default_edges(runs, cells=cells)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0, 1e151, 3, 5], r"^w: values go from 0 to 1e\+151, must stay within 1e150: rescale them$"),
+        ([-1.7e308, 1.7e308, 3], r"^w: values go from -1\.7e\+308 to 1\.7e\+308"),
+        ([1e-310, 2e-310, 3e-310], r"^w: cells would be .* wide, must be 1e-150"),
+        ([1e-200, 1e-200, 1e-200], r"^w: cells would be .* wide"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_values_whose_variances_float64_cannot_hold_are_refused(values, message):
+    with pytest.raises(DataError, match=message):
+        default_edges(Trajectories.from_arrays([values], names=["w"]))
+
+
+@pytest.mark.parametrize("scale", [1e-145, 1e149])
+@pytest.mark.filterwarnings("error")
+def test_the_rule_is_the_same_at_the_ends_of_the_range(scale):
+    x = chain(0.05, 0.03, 300, start=4.0)
+    (edges, note), (scaled, same) = (default_edges(Trajectories.from_arrays([s * x])) for s in (1.0, scale))
+    assert scaled / scale == pytest.approx(edges)
+    assert same == note
 
 
 def test_each_coordinate_has_its_own_grid():

@@ -1,6 +1,8 @@
 """Powers, propagation, plain values."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from kernel_chains import PERIODIC, TRANSIENT, kernel, kernels
 from numpy.testing import assert_allclose, assert_array_equal
 
 from descentcast.errors import ArgumentError
-from descentcast.kernels import propagate
+from descentcast.kernels import CountKernel, propagate
+from descentcast.trajectories import Trajectories, Trajectory
 
 
 def test_power_of_a_periodic_chain_by_hand():
@@ -39,6 +42,29 @@ def test_power_goes_to_the_limit():
 def test_power_says_how_many_steps_its_rows_are():
     assert TRANSIENT.power(3).power(2).setting["stride"] == 6
     assert_array_equal(TRANSIENT.power(0).matrix, np.eye(4))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda chain: pickle.loads(pickle.dumps(chain))])
+def test_kernels_survive_copying_and_pickling(copied):
+    chain = TRANSIENT.power(3)
+    assert chain.setting == {"stride": 3}
+    assert copied(chain).to_dict() == chain.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("steps", "setting", "note"),
+    [
+        ([range(4), range(5, 9)], {}, None),
+        ([range(0, 200, 50)] * 2, {"stride": 50}, None),
+        ([range(4), range(0, 200, 50)], {}, "recorded every 1 and every 50 steps: one kernel mixes"),
+        ([[0, 1, 3, 10]], {}, "recorded every 1 to every 7 steps: one kernel mixes"),
+    ],
+)
+def test_kernels_say_the_stride_of_their_runs(steps, setting, note):
+    runs = Trajectories(tuple(Trajectory([0.5, 1.5, 0.5, 1.5], steps=list(s)) for s in steps))
+    chain = CountKernel().fit(runs, edges=[0, 1, 2]).kernel_
+    assert chain.setting == setting
+    assert [n.startswith(note or "never") for n in chain.notes if n.startswith("recorded")] == [True] * bool(note)
 
 
 def test_rows_that_are_off_within_tolerance_do_not_drift_apart_when_iterated():

@@ -145,7 +145,7 @@ def test_long_tables_need_not_be_sorted_by_name(put):
 
 
 def test_files_of_other_programs_are_read(put):
-    [run] = read(put("windows.csv", b"\xef\xbb\xbfstep, w\r\n0, 1.5e-3\r\n\r\n1, -2\r\n"))
+    [run] = read(put("windows.csv", b"\xef\xbb\xbfstep, w\r\n0, 1.5e-3\r\n1, -2\r\n\r\n , \r\n"))
     assert (run.names, run.values.ravel().tolist()) == (("w",), [1.5e-3, -2])
     [run] = read(put("a.jsonl", '\n{"step": 0.0, "w": 1}\n\n{"step": 1, "w": 12345678901234567890}\n'))
     assert run.values.ravel().tolist() == [1, 12345678901234567890.0]
@@ -154,6 +154,11 @@ def test_files_of_other_programs_are_read(put):
 BAD = {
     "text": ("a.csv", "w,b\n1,2\n3,x4\n", r"^a\.csv: column 'b', row 2 holds 'x4', must be a finite number$"),
     "empty cell": ("a.csv", "w,b\n1,2\n3,\n", r"^a\.csv: column 'b', row 2 is empty, must be a finite number$"),
+    "blank line": ("a.csv", "w\n1\n\n3\nx\n\n", r"^a\.csv: column 'w', row 2 is empty, must be a finite number$"),
+    "below blank columns": ("a.csv", "n,w\n1,1\n\n3,x\n", r"^a\.csv: column 'n', row 2 is empty"),
+    "blank lines only": ("a.csv", "\n\n", r"^a\.csv: empty$"),
+    "nested": ("a.jsonl", '{"w": 1}\n{"w": ' + "[" * 100_000, r"^a\.jsonl: line 2 is nested too deeply"),
+    "huge step": ("a.csv", "step,name,value\n0,w,1\n1e30,w,2\n", r"column 'step', row 2 holds 1e\+30, must be a whole"),
     "short row": ("a.csv", "w,b\n1,2\n3\n", r"^a\.csv: column 'b', row 2 is empty"),
     "NaN": ("a.csv", "w\n1\nnan\n", r"^a\.csv: column 'w', row 2 holds 'nan', must be a finite number$"),
     "infinity": ("a.jsonl", '{"w": 1}\n{"w": -Infinity}', r"^a\.jsonl: column 'w', row 2 holds -inf"),
@@ -180,7 +185,7 @@ BAD = {
     "half a step": (
         "a.csv",
         "step,w\n0,1\n0.5,2\n",
-        r"^a\.csv: column 'step', row 2 holds 0\.5, must be a whole number$",
+        r"^a\.csv: column 'step', row 2 holds 0\.5, must be a whole number of at most 2\^53$",
     ),
     "no run": ("a.csv", "run,w\nA,1\n,2\n", r"^a\.csv: column 'run', row 2: empty, must say which run$"),
     "no coordinate": ("a.csv", "run,step\nA,1\nA,2\n", r"^a\.csv: no coordinates"),
@@ -220,6 +225,20 @@ def test_what_is_not_there_is_one_clear_line(put, tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match=r"^folder: no file in this folder can be read, supported are \.csv, \.jsonl$"):
         read("folder")
+
+
+def test_what_cannot_be_looked_up_is_one_clear_line(put, tmp_path, monkeypatch):
+    for name in ("~nosuchuser/x.csv", "x" * 300 + ".csv"):
+        with pytest.raises(DataError, match=rf"^{name}: cannot be read: [^\n]+$"):
+            read(name)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr("pathlib.Path.iterdir", refuse)
+    with pytest.raises(DataError, match=r"^closed: cannot be read: Permission denied$"):
+        read("closed")
 
 
 def test_unknown_columns_list_what_is_there(put):

@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -20,8 +22,6 @@ def test_a_run_cannot_be_changed_from_either_side():
     assert run.setting["step"] == 0.1
     with pytest.raises(ValueError, match="read-only"):
         run.values[0] = 5
-    with pytest.raises(TypeError):
-        run.setting["step"] = 5
     with pytest.raises(AttributeError):
         run.run = "other"
 
@@ -30,6 +30,17 @@ def test_names_and_steps_have_defaults():
     assert Trajectory([1, 2]).names == ("x",)
     assert Trajectory([[1, 2], [3, 4]]).names == ("x0", "x1")
     assert Trajectory([1, 2, 3]).steps.tolist() == [0, 1, 2]
+
+
+def test_steps_may_be_whole_floats():
+    steps = Trajectory([1, 2], steps=[0.0, 50.0]).steps
+    assert (steps.dtype, steps.tolist()) == (np.int64, [0, 50])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda runs: pickle.loads(pickle.dumps(runs))])
+def test_runs_survive_copying_and_pickling(copied):
+    runs = Trajectories.from_arrays([[1.0, 0.1 + 0.2]], names=["w"], setting={"step": 0.1})
+    assert copied(runs).to_dict() == runs.to_dict()
 
 
 def test_stride_is_the_cadence_where_there_is_one():
@@ -43,8 +54,9 @@ def test_stride_is_the_cadence_where_there_is_one():
     [
         ({"values": [1.0]}, "1 recorded step"),
         ({"values": []}, "0 recorded step"),
-        ({"values": [1.0, np.nan]}, r"value nan at step 1, coordinate 0"),
-        ({"values": [[1.0, 2.0], [3.0, -np.inf]]}, r"value -inf at step 1, coordinate 1"),
+        ({"values": [1.0, np.nan]}, r"value nan at step 1, coordinate 'x': must be finite"),
+        ({"values": [[1.0, 2.0], [3.0, -np.inf]]}, r"value -inf at step 1, coordinate 'x1'"),
+        ({"values": [1, np.nan], "steps": [0, 50], "names": ["loss"]}, r"value nan at step 50, coordinate 'loss'"),
         ({"values": ["a", "b"]}, "must be numbers"),
         ({"values": [[1.0], [2.0, 3.0]]}, "must be numbers"),
         ({"values": 1.0}, "have shape"),
@@ -53,6 +65,14 @@ def test_stride_is_the_cadence_where_there_is_one():
         ({"values": [1, 2], "names": ["a", "b"]}, "must be 1 different names"),
         ({"values": [[1, 2], [3, 4]], "names": ["a", "a"]}, "must be 2 different names"),
         ({"values": [1, 2], "steps": [3, 3]}, "strictly increasing"),
+        ({"values": [1, 2], "steps": [0, 0.5]}, "integers of at most 2.53, they hold 0.5$"),
+        ({"values": [1, 2], "steps": [0, np.nan]}, "they hold nan$"),
+        ({"values": [1, 2], "steps": [0, np.inf]}, "they hold inf$"),
+        ({"values": [1, 2], "steps": [0, 1e30]}, r"they hold 1e\+30$"),
+        ({"values": [1, 2], "steps": ["a", "b"]}, "they hold 'a'$"),
+        ({"values": [1, 2], "steps": [[1], [2, 3]]}, "not a ragged list$"),
+        ({"values": [1, np.nan], "steps": [5, 1]}, "strictly increasing"),
+        ({"values": [1, 2], "steps": np.array([5, 1], dtype=np.uint64)}, "strictly increasing"),
         ({"values": [1, 2], "steps": [1, 2, 3]}, "must be 2 strictly increasing"),
     ],
 )

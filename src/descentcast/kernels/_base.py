@@ -67,10 +67,23 @@ class KernelEstimator(BaseEstimator, ABC):
 
     @staticmethod
     def _finished(kernel: TransitionKernel, runs: Trajectories, index: int, note: str | None) -> TransitionKernel:
+        gaps = sorted({int(gap) for run in runs for gap in np.diff(run.steps)})
+        stride = {"stride": gaps[0]} if len(gaps) == 1 and gaps[0] != 1 else {}
+        notes = (note, _mixed_strides(gaps), *kernel.notes)
         return replace(
             kernel,
             name=runs.names[index],
-            setting={**runs.setting, **kernel.setting},
+            setting={**runs.setting, **stride, **kernel.setting},
             projected=kernel.projected or len(runs.names) > 1,
-            notes=(*((note,) if note else ()), *kernel.notes),
+            notes=tuple(n for n in notes if n),
         )
+
+
+def _mixed_strides(gaps: list[int]) -> str | None:
+    if len(gaps) == 1:
+        return None
+    joint = "and every" if len(gaps) == 2 else "to every"
+    return (
+        f"recorded every {gaps[0]} {joint} {gaps[-1]} steps: one kernel mixes different time steps; "
+        "resample to one stride"
+    )

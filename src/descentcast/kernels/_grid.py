@@ -8,12 +8,14 @@ from numpy.typing import ArrayLike
 
 from descentcast import _checks
 from descentcast._types import Edges
-from descentcast.errors import ArgumentError
+from descentcast.errors import ArgumentError, DataError
 from descentcast.trajectories import Trajectories
 
 USUAL_CELLS, MOST_CELLS, FEWEST_CELLS = 100, 400, 20
 CELLS_PER_SPREAD = 1.3
 MARGIN_HULL, MARGIN_SPREADS = 0.1, 3.0
+# Squares of values and of cell widths, as variances take them, stay normal float64 between these.
+LARGEST, NARROWEST = 1e150, 1e-150
 
 
 def default_edges(
@@ -36,6 +38,7 @@ def default_edges(
 
     Raises:
         ArgumentError: A coordinate that is not there, or a number of cells out of range.
+        DataError: Values beyond 1e150, or so close to each other and to 0 that cells would be narrower than 1e-150.
 
     Examples:
         >>> rng = np.random.default_rng(0)
@@ -47,6 +50,10 @@ def default_edges(
     index = _checks.integer("coordinate", coordinate, low=0, high=len(runs.names) - 1)
     values = np.concatenate(runs.coordinate(index))
     low, high = float(values.min()), float(values.max())
+    if max(-low, high) > LARGEST:
+        raise DataError(
+            f"{runs.names[index]}: values go from {low:g} to {high:g}, must stay within 1e150: rescale them"
+        )
     spread = one_step_spread(*runs.transitions(index))
     # Below this, cells would be narrower than what float64 tells apart at these values.
     resolution = 1e-9 * max(abs(low), abs(high), 1e-300)
@@ -59,6 +66,10 @@ def default_edges(
         n = int(np.clip(np.ceil(needed), USUAL_CELLS, MOST_CELLS))
     else:
         n = _checks.integer("cells", cells, low=FEWEST_CELLS, high=MOST_CELLS)
+    if length / n < NARROWEST:
+        raise DataError(
+            f"{runs.names[index]}: cells would be {length / n:.3g} wide, must be 1e-150: rescale the values"
+        )
     return np.linspace(low - margin, high + margin, n + 1), _note(runs.names[index], spread, length / n, n)
 
 
@@ -129,7 +140,7 @@ def _note(name: str, spread: float, width: float, n: int) -> str | None:
         return f"{name}: one step has hardly any noise beside the range of the runs, so {n} cells blur it: {advice}"
     return (
         f"{name}: the typical one-step spread ({spread:.3g}) is only {spread / width:.2g} of {n} cells, below "
-        f"{CELLS_PER_SPREAD:g}: a row's variance is inflated by up to {width**2 / (12 * spread**2):.0%}: {advice}"
+        f"{CELLS_PER_SPREAD:g}: a row's variance is inflated by up to {(width / spread) ** 2 / 12:.0%}: {advice}"
     )
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,7 +90,7 @@ class TransitionKernel:
             array.flags.writeable = False
             object.__setattr__(self, attribute, array)
         object.__setattr__(self, "evidence", evidence)
-        object.__setattr__(self, "setting", MappingProxyType(dict(self.setting)))
+        object.__setattr__(self, "setting", dict(self.setting))
 
     @property
     def centres(self) -> np.ndarray:

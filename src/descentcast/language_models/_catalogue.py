@@ -152,10 +152,13 @@ def converted_dir(name_or_gguf_path: str | Path) -> Path:
     known = {entry.name: entry.sha256 for entry in entries()}
     sha256 = known.get(str(name_or_gguf_path))
     if sha256 is None:
-        path = Path(name_or_gguf_path).expanduser()
+        path = _local(str(name_or_gguf_path))
         if not path.is_file():
             raise _unknown(str(name_or_gguf_path))
-        sha256 = _wheels.sha256_of(path)
+        try:
+            sha256 = _wheels.sha256_of(path)
+        except OSError as error:
+            raise _unreadable(str(name_or_gguf_path), error) from error
     return cache_dir() / "converted" / sha256[:16]
 
 
@@ -177,7 +180,7 @@ def resolve(name_or_path: str | Path) -> ModelSource:
     for entry in entries():
         if given == entry.name:
             return ModelSource("catalogue", entry.name, _path(entry))
-    path = Path(given).expanduser()
+    path = _local(given)
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"model {given!r}: no such file")
@@ -268,6 +271,21 @@ def _entry(name: str) -> CatalogueEntry:
         if entry.name == name:
             return entry
     raise ModelError(f"model {name!r} is not in the catalogue, which has {_names()}")
+
+
+def _local(given: str) -> Path:
+    """Return the path that `given` may be, refusing one that this computer cannot even look up."""
+    try:
+        path = Path(given).expanduser()
+        (path / "config.json").exists()
+    except (OSError, RuntimeError) as error:
+        raise _unreadable(given, error) from error
+    return path
+
+
+def _unreadable(given: str, error: OSError | RuntimeError) -> ModelError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return ModelError(f"model {given!r}: cannot be read: {reason or error}")
 
 
 def _unknown(given: str) -> ModelError:

@@ -42,7 +42,7 @@ def read(path_or_glob: str | Path | Sequence[str | Path], columns: Sequence[str]
     if columns is not None and (isinstance(columns, str) or not columns or len(set(columns)) != len(columns)):
         raise ArgumentError(f"columns == {columns!r}, must be a list of different names")
     given = [path_or_glob] if isinstance(path_or_glob, str | os.PathLike) else path_or_glob
-    paths = list(dict.fromkeys(path for pattern in given for path in _files(pattern)))
+    paths = list(dict.fromkeys(path for pattern in given for path in _reachable(pattern)))
     if not paths:
         raise ArgumentError(f"path_or_glob == {path_or_glob!r}, must name at least one file")
     runs = []
@@ -55,6 +55,15 @@ def read(path_or_glob: str | Path | Sequence[str | Path], columns: Sequence[str]
         several = len(paths) > 1 and RUN in table
         runs += [replace(run, run=f"{name}/{run.run}") for run in found] if several else found
     return Trajectories(tuple(runs))
+
+
+def _reachable(pattern: str | Path) -> list[Path]:
+    try:
+        return _files(pattern)
+    except OSError as error:
+        raise DataError(f"{pattern}: cannot be read: {error.strerror or error}") from error
+    except RuntimeError as error:  # A home directory that is not there.
+        raise DataError(f"{pattern}: cannot be read: {error}") from error
 
 
 def _files(pattern: str | Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from descentcast._types import Steps, Values
 from descentcast.errors import DataError
+
+LAST_STEP = 2**53  # Beyond it float64 skips whole numbers.
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class Trajectory:
         setting: What the run was made with: `step` (size), `batch` (size), `optimizer`, `schedule`.
 
     Raises:
-        DataError: Fewer than two steps, a value that is not finite (the message names run, step and coordinate), names
-            or steps that do not fit the values.
+        DataError: Fewer than two steps, a value that is not finite (the message names run, step and coordinate), steps
+            that are not strictly increasing integers, names or steps that do not fit the values.
 
     Examples:
         >>> Trajectory([1.0, 0.5, 0.25], run="seed 1").values.shape
@@ -41,18 +42,20 @@ class Trajectory:
     setting: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values = _values(self.values, self.run)
+        values = _table(self.values, self.run)
         names = tuple(str(n) for n in self.names) or default_names(values.shape[1])
         if len(names) != values.shape[1] or len(set(names)) != len(names):
             raise DataError(f"{self.run}: names == {list(names)}, must be {values.shape[1]} different names")
-        steps = np.asarray(self.steps) if np.size(self.steps) else np.arange(len(values))
-        if steps.shape != (len(values),) or (np.diff(steps) <= 0).any():
-            raise DataError(f"{self.run}: steps must be {len(values)} strictly increasing integers")
-        for array, position in ((values, "values"), (steps.astype(np.int64), "steps")):
+        steps = _steps(self.steps, len(values), self.run)
+        if not np.isfinite(values).all():
+            row, i = (int(k) for k in np.argwhere(~np.isfinite(values))[0])
+            place = f"step {steps[row]}, coordinate {names[i]!r}"
+            raise DataError(f"{self.run}: value {values[row, i]} at {place}: must be finite")
+        for array, position in ((values, "values"), (steps, "steps")):
             array.flags.writeable = False
             object.__setattr__(self, position, array)
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "setting", MappingProxyType(dict(self.setting)))
+        object.__setattr__(self, "setting", dict(self.setting))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -177,7 +180,7 @@ def default_names(coordinates: int) -> tuple[str, ...]:
     return ("x",) if coordinates == 1 else tuple(f"x{i}" for i in range(coordinates))
 
 
-def _values(raw: Any, run: str) -> np.ndarray:
+def _table(raw: Any, run: str) -> np.ndarray:
     try:
         values = np.array(raw, dtype=np.float64)
     except (TypeError, ValueError):
@@ -188,9 +191,23 @@ def _values(raw: Any, run: str) -> np.ndarray:
         raise DataError(f"{run}: values have shape {values.shape}, must be (steps,) or (steps, coordinates)")
     if len(values) < 2:
         raise DataError(f"{run}: {len(values)} recorded step(s), at least 2 are needed")
-    if not np.isfinite(values).all():
-        step, coordinate = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        raise DataError(
-            f"{run}: value {values[step, coordinate]} at step {step}, coordinate {coordinate}: must be finite"
-        )
     return values
+
+
+def _steps(raw: Any, rows: int, run: str) -> np.ndarray:
+    rule = f"{run}: steps must be {rows} strictly increasing integers"
+    try:
+        steps = np.asarray(raw) if np.size(raw) else np.arange(rows)
+    except ValueError:
+        raise DataError(f"{rule}, not a ragged list") from None
+    if steps.shape != (rows,):
+        raise DataError(f"{rule}, they have shape {steps.shape}")
+    if steps.dtype.kind not in "iuf":
+        raise DataError(f"{rule}, they hold {steps.tolist()[0]!r:.40}")
+    whole = (steps == np.rint(steps)) & (steps >= -LAST_STEP) & (steps <= LAST_STEP)
+    if not whole.all():
+        raise DataError(f"{rule} of at most 2^53, they hold {steps[~whole][0]:g}")
+    steps = steps.astype(np.int64)
+    if (np.diff(steps) <= 0).any():
+        raise DataError(rule)
+    return steps

@@ -31,6 +31,8 @@ def _object(path: Path, number: int, line: str) -> dict[str, object]:
         row = json.loads(line)
     except ValueError as error:
         raise DataError(f"{path}: line {number} is not JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path}: line {number} is nested too deeply, must be a flat JSON object") from None
     if not isinstance(row, dict):
         raise DataError(f"{path}: line {number} must be a JSON object, one key a column, it is {line.strip()!r:.60}")
     return row

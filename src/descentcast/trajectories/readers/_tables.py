@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from descentcast.errors import DataError
-from descentcast.trajectories._trajectories import Trajectory
+from descentcast.trajectories._trajectories import LAST_STEP, Trajectory
 
 Table: TypeAlias = dict[str, list[Any]]
 
@@ -110,8 +110,9 @@ def _numbers(path: Path, table: Table, column: str) -> np.ndarray:
 
 def _steps(path: Path, table: Table) -> np.ndarray:
     steps = _numbers(path, table, STEP)
-    if (odd := np.flatnonzero(steps != np.rint(steps))).size:
-        raise DataError(f"{path}: column {STEP!r}, row {odd[0] + 1} holds {steps[odd[0]]:g}, must be a whole number")
+    if (odd := np.flatnonzero((steps != np.rint(steps)) | (np.abs(steps) > LAST_STEP))).size:
+        what = f"row {odd[0] + 1} holds {steps[odd[0]]:g}"
+        raise DataError(f"{path}: column {STEP!r}, {what}, must be a whole number of at most 2^53")
     return steps.astype(np.int64)
 
 
