@@ -156,6 +156,7 @@ BAD = {
     "empty cell": ("a.csv", "w,b\n1,2\n3,\n", r"^a\.csv: column 'b', row 2 is empty, must be a finite number$"),
     "blank line": ("a.csv", "w\n1\n\n3\nx\n\n", r"^a\.csv: column 'w', row 2 is empty, must be a finite number$"),
     "below blank columns": ("a.csv", "n,w\n1,1\n\n3,x\n", r"^a\.csv: column 'n', row 2 is empty"),
+    "blank first line": ("a.csv", "\nw,b\n1,2\n3,4\n", r"^a\.csv: the first line must name the columns, it is blank$"),
     "blank lines only": ("a.csv", "\n\n", r"^a\.csv: empty$"),
     "nested": ("a.jsonl", '{"w": 1}\n{"w": ' + "[" * 100_000, r"^a\.jsonl: line 2 is nested too deeply"),
     "huge step": ("a.csv", "step,name,value\n0,w,1\n1e30,w,2\n", r"column 'step', row 2 holds 1e\+30, must be a whole"),

@@ -30,7 +30,8 @@ def read_csv(path: Path) -> Table:
             encoding="utf-8-sig",
         )
     except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: empty") from None
+        fault = "the first line must name the columns, it is blank" if path.read_bytes().strip() else "empty"
+        raise DataError(f"{path}: {fault}") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a CSV file: {' '.join(str(error).split())}") from None
     filled = np.flatnonzero(lines.notna().any(axis=1))
