@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -171,8 +172,8 @@ def test_a_coupled_kernel_is_frozen():
     for array in (coupled.weights, coupled.cross[0, 1]):
         with pytest.raises(ValueError, match="read-only"):
             array[0, 0] = 2.0
-    with pytest.raises(TypeError):
-        coupled.cross[0, 1] = np.eye(2)  # pyright: ignore[reportIndexIssue]
+    with pytest.raises(AttributeError):
+        coupled.weights = np.eye(2)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_bad_input_is_named():
@@ -197,3 +198,10 @@ def test_bad_input_is_named():
         couple(coupled.kernels, runs, weights="equal")
     with pytest.raises(ArgumentError, match="kernels =="):
         couple([], runs)
+
+
+def test_it_can_be_copied_deeply():
+    kernel = TransitionKernel([0, 1, 2], np.eye(2), np.zeros((2, 2)))
+    block = np.pad(np.eye(2), ((0, 0), (1, 1)))
+    coupled = CoupledKernel((kernel, kernel), {(0, 1): block, (1, 0): block}, np.full((2, 2), 0.5))
+    np.testing.assert_array_equal(copy.deepcopy(coupled).matrix, coupled.matrix)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ class CoupledKernel:
         weights = _weights(self.weights, len(kernels)).copy()
         weights.flags.writeable = False
         object.__setattr__(self, "kernels", kernels)
-        object.__setattr__(self, "cross", MappingProxyType(cross))
+        object.__setattr__(self, "cross", cross)
         object.__setattr__(self, "weights", weights)
 
     @property
