@@ -90,6 +90,24 @@ def check_sizes(step_size: float, batch_size: int) -> None:
     _checks.integer("batch_size", batch_size, low=1)
 
 
+class OneCoordinateSum(FiniteSum):
+    """A finite sum in one coordinate, whose gradients need not be affine: its kernel is known."""
+
+    def kernel(self, edges: ArrayLike) -> TransitionKernel:
+        """Return the kernel as cell averages: small batches enumerated, larger ones convolved.
+
+        Args:
+            edges: Cell edges, shape (n + 1,), strictly increasing.
+
+        Returns:
+            The kernel; its notes state method and error.
+
+        Raises:
+            ArgumentError: Edges that do not increase strictly.
+        """
+        return minibatch_kernel(self, edges)
+
+
 def minibatch_kernel(problem: FiniteSum, edges: ArrayLike, *, affine: bool = False) -> TransitionKernel:
     """Return the kernel of a problem of one coordinate: batches enumerated where they are few, else convolved.
 

@@ -4,19 +4,17 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer
 
-from descentcast.kernels import TransitionKernel
-from descentcast.problems._finite_sum import FiniteSum, check_sizes, minibatch_kernel
+from descentcast.problems._finite_sum import OneCoordinateSum, check_sizes
 from descentcast.problems._stationary_points import zeros
 
 REACH = 50.0
 
 
 @dataclass(frozen=True, eq=False)
-class LogisticRegression(FiniteSum):
+class LogisticRegression(OneCoordinateSum):
     """Logistic regression of malignancy on tumour radius: `f(w) = 1/n * sum of log(1 + exp(-s_i a_i w))`.
 
     The data are scikit-learn's breast_cancer (569 tumours): a is the mean radius, standardised, and s is 1 for
@@ -66,20 +64,6 @@ class LogisticRegression(FiniteSum):
         """Return `-s a / (1 + exp(s a w))`."""
         signed = features * targets[..., None]
         return -signed * expit(-signed * points)
-
-    def kernel(self, edges: ArrayLike) -> TransitionKernel:
-        """Return the kernel as cell averages: batches of one enumerated, larger ones convolved.
-
-        Args:
-            edges: Cell edges, shape (n + 1,), strictly increasing.
-
-        Returns:
-            The kernel; its notes state method and error.
-
-        Raises:
-            ArgumentError: Edges that do not increase strictly.
-        """
-        return minibatch_kernel(self, edges)
 
 
 @cache

@@ -3,17 +3,15 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from descentcast.kernels import TransitionKernel
-from descentcast.problems._finite_sum import FiniteSum, check_sizes, minibatch_kernel
+from descentcast.problems._finite_sum import OneCoordinateSum, check_sizes
 from descentcast.problems._stationary_points import zeros
 
 REACH = 10.0
 
 
 @dataclass(frozen=True, eq=False)
-class OneNeuron(FiniteSum):
+class OneNeuron(OneCoordinateSum):
     """One neuron fitted by minibatch SGD: `f(w) = 1/(2 n) * sum of (tanh(w x_i) - y_i)^2`.
 
     A bounded activation under the squared loss has several local minima (Auer, Herbster and Warmuth, 1995): examples
@@ -65,17 +63,3 @@ class OneNeuron(FiniteSum):
         """Return `(tanh(w x) - y) * (1 - tanh(w x)^2) * x`."""
         output = np.tanh(points * features)
         return (output - targets[..., None]) * (1 - output**2) * features
-
-    def kernel(self, edges: ArrayLike) -> TransitionKernel:
-        """Return the kernel as cell averages: small batches enumerated, larger ones convolved.
-
-        Args:
-            edges: Cell edges, shape (n + 1,), strictly increasing.
-
-        Returns:
-            The kernel; its notes state method and error.
-
-        Raises:
-            ArgumentError: Edges that do not increase strictly.
-        """
-        return minibatch_kernel(self, edges)

@@ -4,20 +4,18 @@ from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.datasets import load_diabetes
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError
-from descentcast.kernels import TransitionKernel
-from descentcast.problems._finite_sum import FiniteSum, check_sizes, minibatch_kernel
+from descentcast.problems._finite_sum import OneCoordinateSum, check_sizes
 from descentcast.problems._stationary_points import zeros
 
 REACH = 5.0
 
 
 @dataclass(frozen=True, eq=False)
-class PhaseRetrieval(FiniteSum):
+class PhaseRetrieval(OneCoordinateSum):
     """Phase retrieval of one coefficient beside a known one: `f(w) = 1/(4 n) * sum of ((a_i w + c_i)^2 - y_i)^2`.
 
     Only intensities y are measured, so that the sign of a signal is lost, and the loss has a minimum on either side of
@@ -94,20 +92,6 @@ class PhaseRetrieval(FiniteSum):
         """Return `((a w + c)^2 - y) * (a w + c) * a`."""
         amplitude = self._amplitude(points, features)
         return ((amplitude**2 - targets) * amplitude * features[..., 0])[..., None]
-
-    def kernel(self, edges: ArrayLike) -> TransitionKernel:
-        """Return the kernel as cell averages: batches of one enumerated, larger ones convolved.
-
-        Args:
-            edges: Cell edges, shape (n + 1,), strictly increasing.
-
-        Returns:
-            The kernel; its notes state method and error.
-
-        Raises:
-            ArgumentError: Edges that do not increase strictly.
-        """
-        return minibatch_kernel(self, edges)
 
     def _amplitude(self, points: np.ndarray, features: np.ndarray) -> np.ndarray:
         return points[..., 0] * features[..., 0] + self.reference * features[..., 1]
