@@ -31,7 +31,8 @@ class Settings:
         learning_rate: Peak of the schedule.
         batch_tokens: Symbols a step, about.
         micro_tokens: Symbols a pass, about; gradients of a step's passes are added up.
-        hours: Budget of training time, over all resumed pieces; or
+        hours: Budget of processor time (what the process burns, whatever else the machine does), over all resumed
+            pieces; or
         steps: budget of steps.
         warm_up: Share of the budget until the peak.
         weight_decay: Of matrices; norms have none.
@@ -40,6 +41,7 @@ class Settings:
         dev_every: Steps between evaluations.
         save_minutes: Minutes between saves.
         beta2: Second-moment decay of AdamW.
+        autocast: Compute in bfloat16; what is trained stays in float32.
     """
 
     learning_rate: float
@@ -54,6 +56,7 @@ class Settings:
     dev_every: int = 100
     save_minutes: float = 4.0
     beta2: float = 0.98
+    autocast: bool = False
 
     def progress(self, step: int, seconds: float) -> float:
         """Return the share of the budget that is spent, in [0, 1]."""
@@ -92,22 +95,22 @@ def fit(
     optimizer = adamw(weights, settings)
     step, tokens, seconds = resume(out / "state.pt", weights, optimizer)
     development = dev_batches(settings)
-    saved_at, started, before = seconds, time.monotonic(), seconds
+    saved_at, started, before = seconds, time.process_time(), seconds
     recent: list[float] = []
     while settings.progress(step, seconds) < 1 and (stop_after is None or step < stop_after):
         rate = settings.rate(settings.progress(step, seconds))
         for group in optimizer.param_groups:
             group["lr"] = rate
         drawn = batch(prior, settings.seed, step, settings.batch_tokens)
-        recent.append(_gradients(model, drawn, settings.micro_tokens, device))
+        recent.append(_gradients(model, drawn, settings, device))
         nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        step, tokens, seconds = step + 1, tokens + drawn.symbols.size, before + time.monotonic() - started
+        step, tokens, seconds = step + 1, tokens + drawn.symbols.size, before + time.process_time() - started
         over = settings.progress(step, seconds) >= 1
         if step % settings.log_every == 0 or over:
             evaluated = step % settings.dev_every == 0 or over
-            dev = [evaluate(model, d, settings.micro_tokens) for d in development] if evaluated else ["", ""]
+            dev = [evaluate(model, d, settings) for d in development] if evaluated else ["", ""]
             _log(out / "log.csv", [step, tokens, round(seconds, 1), f"{rate:.3g}", sum(recent) / len(recent), *dev])
             recent = []
         if seconds - saved_at > 60 * settings.save_minutes:
@@ -135,13 +138,14 @@ def dev_batches(settings: Settings) -> list[list[Batch]]:
 
 
 @torch.no_grad()
-def evaluate(model: DigitModel, batches: list[Batch], micro_tokens: int) -> float:
+def evaluate(model: DigitModel, batches: list[Batch], settings: Settings) -> float:
     """Return the mean loss of a digit over `batches`, in nats."""
     total, count = 0.0, 0
     device = next(model.parameters()).device
     for drawn in batches:
-        for symbols, scored in _passes(drawn, micro_tokens, device):
-            log_probs = model(symbols, scored)
+        for symbols, scored in _passes(drawn, settings.micro_tokens, device):
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast):
+                log_probs = model(symbols, scored)
             total, count = total - log_probs.sum().item(), count + len(log_probs)
     return total / count
 
@@ -184,11 +188,12 @@ def resume(path: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.
     return state["step"], state["tokens"], state["seconds"]
 
 
-def _gradients(model: DigitModel, drawn: Batch, micro_tokens: int, device: torch.device) -> float:
+def _gradients(model: DigitModel, drawn: Batch, settings: Settings, device: torch.device) -> float:
     """Add up the gradients of the mean loss over the scored symbols of a batch; return the loss."""
     count, loss = int(drawn.scored.sum()), 0.0
-    for symbols, scored in _passes(drawn, micro_tokens, device):
-        part = -model(symbols, scored).sum() / count
+    for symbols, scored in _passes(drawn, settings.micro_tokens, device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast):
+            part = -model(symbols, scored).sum() / count
         part.backward()
         loss += part.item()
     return loss
