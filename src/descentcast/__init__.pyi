@@ -9,6 +9,9 @@ from . import scoring as scoring
 from . import trajectories as trajectories
 from .densities import Densities as Densities
 from .densities import next_densities as next_densities
+from .encoding import Identity as Identity
+from .encoding import Log as Log
+from .encoding import Logit as Logit
 from .encoding import View as View
 from .forecasts import Basins as Basins
 from .forecasts import Forecast as Forecast
