@@ -119,9 +119,12 @@ def test_runs_of_different_coordinates_and_no_runs_are_refused():
 
 
 def test_a_dictionary_of_runs_survives_json():
-    run = Trajectory([[1.0, 2.0], [3.0, 0.1 + 0.2]], steps=[0, 5], run="a", arm="B", setting={"step": 0.1})
+    run = Trajectory(
+        [[1.0, 2.0], [3.0, 0.1 + 0.2]], steps=[0, 5], run="a", arm="B", setting={"step": 0.1}, diverged=6, notes=["n"]
+    )
     back = json.loads(json.dumps(Trajectories((run,)).to_dict()))["runs"][0]
     again = Trajectory(**back)
     assert again.values.tobytes() == run.values.tobytes()
     assert (again.names, again.steps.tolist(), again.run, again.arm) == (run.names, [0, 5], "a", "B")
+    assert (again.diverged, again.notes) == (6, ("n",))
     assert dict(again.setting) == {"step": 0.1}

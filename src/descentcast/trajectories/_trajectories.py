@@ -24,6 +24,9 @@ class Trajectory:
         run: What the run is called in messages and tables.
         arm: The setting of a trial that the run belongs to, if any.
         setting: What the run was made with: `step` (size), `batch` (size), `optimizer`, `schedule`.
+        diverged: The first step of which a value was NaN or infinite and after which none was finite again: the run
+            was kept up to it. None where the run did not diverge.
+        notes: What was mended or left out when the run was read, in words.
 
     Raises:
         DataError: Fewer than two steps, a value that is not finite (the message names run, step and coordinate), steps
@@ -40,6 +43,8 @@ class Trajectory:
     run: str = "run 0"
     arm: str | None = None
     setting: Mapping[str, Any] = field(default_factory=dict)
+    diverged: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values = _table(self.values, self.run)
@@ -56,6 +61,7 @@ class Trajectory:
             object.__setattr__(self, position, array)
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "setting", dict(self.setting))
+        object.__setattr__(self, "notes", tuple(self.notes))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -67,11 +73,13 @@ class Trajectory:
         return int(gaps[0]) if len(gaps) == 1 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return run, arm, setting, names, steps and values as plain values."""
+        """Return run, arm, setting, divergence, notes, names, steps and values as plain values."""
         return {
             "run": self.run,
             "arm": self.arm,
             "setting": dict(self.setting),
+            "diverged": self.diverged,
+            "notes": list(self.notes),
             "names": list(self.names),
             "steps": self.steps.tolist(),
             "values": self.values.tolist(),
@@ -84,6 +92,7 @@ class Trajectories(Sequence[Trajectory]):
 
     Attributes:
         runs: The runs, at least one, all with the same coordinate names.
+        notes: Which runs were left out when these were read, and why, in words.
 
     Raises:
         DataError: No run at all, or runs whose coordinate names differ.
@@ -95,6 +104,7 @@ class Trajectories(Sequence[Trajectory]):
     """
 
     runs: tuple[Trajectory, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         runs = tuple(self.runs)
@@ -107,6 +117,7 @@ class Trajectories(Sequence[Trajectory]):
                     "runs must have the same coordinates"
                 )
         object.__setattr__(self, "runs", runs)
+        object.__setattr__(self, "notes", tuple(self.notes))
 
     @classmethod
     def from_arrays(
@@ -171,8 +182,8 @@ class Trajectories(Sequence[Trajectory]):
         return np.concatenate([c[:-1] for c in columns]), np.concatenate([c[1:] for c in columns])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the runs as plain values."""
-        return {"runs": [run.to_dict() for run in self.runs]}
+        """Return the runs and notes as plain values."""
+        return {"runs": [run.to_dict() for run in self.runs], "notes": list(self.notes)}
 
 
 def default_names(coordinates: int) -> tuple[str, ...]:
