@@ -314,3 +314,18 @@ def test_between_two_centres_samples_follow_the_density_and_the_hitting_law(n, s
         assert_allclose(there.mean(axis=1), ahead.density[:, :, target], atol=close)
         firsts = there & (there.cumsum(axis=2) == 1)
         assert_allclose(firsts.mean(axis=1), ahead.marginals[0].hitting_law((lower, upper)), atol=close)
+
+
+def test_replicates_give_intervals_of_hitting_times():
+    """From state 0 with chance p of moving on: hit within 2 steps with 1 - (1-p)^2, mean (p + 2 p (1-p)) / that."""
+    shares = np.linspace(0.2, 0.6, 41)
+    kernels = [chain([[1 - p, p], [0, 1]]) for p in shares]
+    fitted = SimpleNamespace(kernel_=kernels[20], replicates_=kernels)
+    row = forecast(fitted, [0.5], steps=2).hitting_time((1, 2)).iloc[0]
+    hit = 1 - (1 - shares) ** 2
+    mean = (shares + 2 * shares * (1 - shares)) / hit
+    assert_allclose(row[["low", "high"]].astype(float), [hit[2], hit[38]], atol=0.01)
+    assert_allclose(row[["mean_low", "mean_high"]].astype(float), [mean[38], mean[2]], atol=0.01)
+    assert row["low"] < row["probability"] < row["high"]
+    alone = forecast(kernels[20], [0.5], steps=2).hitting_time((1, 2))
+    assert alone[["low", "high", "mean_low", "mean_high"]].isna().all(axis=None)

@@ -114,26 +114,20 @@ class Forecast:
             coordinate: Number or name of the coordinate.
 
         Returns:
-            start, probability, mean, median: one row a start; NaN where the target is never hit.
+            start, probability, low, high, mean, mean_low, mean_high, median: one row a start; NaN where the target is
+            never hit. `low` and `high` are the 5 % and 95 % quantiles of the probability over resampled kernels,
+            `mean_low` and `mean_high` those of the mean; NaN where there are none.
 
         Raises:
             ArgumentError: No such basin or coordinate, an interval without a cell centre.
 
         Examples:
             >>> kernel = TransitionKernel([0, 1, 2], [[0.5, 0.5], [0.0, 1.0]], np.zeros((2, 2)))
-            >>> forecast(kernel, [0.5], steps=2).hitting_time((1, 2))
+            >>> forecast(kernel, [0.5], steps=2).hitting_time((1, 2))[["start", "probability", "mean", "median"]]
                start  probability      mean  median
             0    0.5         0.75  1.333333     1.0
         """
-        chosen = self.marginals[self._coordinate(coordinate)]
-        law = chosen.hitting_law(target)
-        hit = law.sum(axis=1)
-        reached = hit > 0
-        mean = np.divide(law @ np.arange(self.steps + 1), hit, out=np.full_like(hit, np.nan), where=reached)
-        half = (law.cumsum(axis=1) >= hit[:, None] / 2).argmax(axis=1)
-        median = np.where(reached, half, np.nan)
-        columns = {"start": chosen.starts, "probability": np.minimum(hit, 1.0), "mean": mean, "median": median}
-        return pd.DataFrame(columns)
+        return pd.DataFrame(self.marginals[self._coordinate(coordinate)].hitting_times(target))
 
     def sample(self, n: int, random_state: RandomState = 0) -> np.ndarray:
         """Return n paths from each start, shape (m, n, steps + 1), with a last axis of D where D > 1.

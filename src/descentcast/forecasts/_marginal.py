@@ -11,6 +11,7 @@ from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins
 from descentcast.kernels import TransitionKernel, hitting, propagate
 
+INTERVAL = (0.05, 0.95)
 UNSEEN, ELSEWHERE, DIVERGED = "nowhere seen", "elsewhere", "diverged"
 
 
@@ -24,7 +25,8 @@ class Marginal:
         basins: The basins that landings are counted in.
         density: Probability of each cell, shape (m, steps + 1, n).
         overflow: Probability of having left the grid below and above, shape (m, steps + 1, 2).
-        replicates: Masses at the horizon (see `masses`) by resampled kernels, shape (R, m, B + 3); R may be 0.
+        replicates: Masses at the horizon (see `masses_of`) by resampled kernels, shape (R, m, B + 3); R may be 0.
+        resampled: The resampled kernels themselves, R of them.
     """
 
     kernel: TransitionKernel
@@ -33,6 +35,7 @@ class Marginal:
     density: np.ndarray
     overflow: np.ndarray
     replicates: np.ndarray
+    resampled: tuple[TransitionKernel, ...] = ()
 
     @property
     def cells(self) -> np.ndarray:
@@ -49,7 +52,7 @@ class Marginal:
         masses = masses_of(self.basins, self.kernel.edges, self.density[:, -1], self.overflow[:, -1])
         low, high = np.full((2, *masses.shape), np.nan)
         if len(self.replicates):
-            low, high = np.quantile(np.concatenate([masses[None], self.replicates]), [0.05, 0.95], axis=0)
+            low, high = np.quantile(np.concatenate([masses[None], self.replicates]), INTERVAL, axis=0)
         labels = [*self.basins.labels, UNSEEN, ELSEWHERE, DIVERGED]
         position = [*self.basins.position.tolist(), np.nan, np.nan, np.nan]
         gaps = not np.allclose(self.basins.shares(self.kernel.edges).sum(axis=1), 1)
@@ -86,6 +89,28 @@ class Marginal:
         A start whose own cell is in the target hits at t = 0. From any other the first step is taken from its
         `start_laws`, whose cells have not hit by being in the target: only their rows count.
         """
+        return self._first_hits(self.kernel, self._mask(target))
+
+    def hitting_times(self, target: Any) -> dict[str, np.ndarray]:
+        """Return the columns of the table of hitting times, those of intervals by the resampled kernels."""
+        mask = self._mask(target)
+        law = self._first_hits(self.kernel, mask)
+        again = np.array([self._first_hits(k, mask) for k in self.resampled]).reshape(-1, *law.shape)
+        (hit, mean), (hit_again, mean_again) = _hits(law), _hits(again)
+        half = (law.cumsum(axis=1) >= hit[:, None] / 2).argmax(axis=1)
+        (low, high), (mean_low, mean_high) = _interval(hit, hit_again), _interval(mean, mean_again)
+        return {
+            "start": self.starts,
+            "probability": hit,
+            "low": low,
+            "high": high,
+            "mean": mean,
+            "mean_low": mean_low,
+            "mean_high": mean_high,
+            "median": np.where(hit > 0, half, np.nan),
+        }
+
+    def _mask(self, target: Any) -> np.ndarray:
         lower, upper = self._interval(target)
         centres = self.kernel.centres
         mask = (centres >= lower) & (centres < upper)
@@ -94,8 +119,11 @@ class Marginal:
                 f"target [{lower:g}, {upper:g}) holds no cell centre, must hold one: cells are "
                 f"{np.median(self.kernel.widths):.3g} wide on [{self.kernel.edges[0]:g}, {self.kernel.edges[-1]:g}]"
             )
-        onwards = hitting(self.kernel, mask, horizon=self.steps - 1).law
-        first = propagate(self.kernel, start_laws(self.kernel, self.starts), 1)[0][:, 1]
+        return mask
+
+    def _first_hits(self, kernel: TransitionKernel, mask: np.ndarray) -> np.ndarray:
+        onwards = hitting(kernel, mask, horizon=self.steps - 1).law
+        first = propagate(kernel, start_laws(kernel, self.starts), 1)[0][:, 1]
         inside = mask[self.cells]
         return np.column_stack([inside, np.where(inside[:, None], 0.0, first @ onwards)])
 
@@ -142,7 +170,8 @@ def marginal(
     for replicate in replicates:
         there, gone = _iterated(replicate, starts, steps)
         ends.append(masses_of(basins, replicate.edges, there[:, -1], gone[:, -1]))
-    return Marginal(kernel, starts, basins, density, overflow, np.array(ends).reshape(-1, len(starts), len(basins) + 3))
+    masses = np.array(ends).reshape(-1, len(starts), len(basins) + 3)
+    return Marginal(kernel, starts, basins, density, overflow, masses, tuple(replicates))
 
 
 def masses_of(basins: Basins, edges: np.ndarray, density: np.ndarray, overflow: np.ndarray) -> np.ndarray:
@@ -194,3 +223,23 @@ def from_starts(kernel: TransitionKernel, starts: np.ndarray, density: np.ndarra
 def _iterated(kernel: TransitionKernel, starts: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     density, overflow = propagate(kernel, start_laws(kernel, starts), steps)
     return from_starts(kernel, starts, density), overflow
+
+
+def _hits(law: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of a hit, and the mean time given one (NaN where there is none), from laws (..., T)."""
+    hit = law.sum(axis=-1)
+    mean = np.divide(law @ np.arange(law.shape[-1]), hit, out=np.full_like(hit, np.nan), where=hit > 0)
+    return np.minimum(hit, 1.0), mean
+
+
+def _interval(point: np.ndarray, resampled: np.ndarray) -> np.ndarray:
+    """Return the 5 % and 95 % quantiles over point and resamples, shape (2, m); NaN where there are no resamples."""
+    if not len(resampled):
+        return np.full((2, len(point)), np.nan)
+    known = np.concatenate([point[None], resampled])
+    # A resample that never hits has no time of hitting: it says nothing of the mean.
+    return np.array([_quantile(column[np.isfinite(column)]) for column in known.T]).T
+
+
+def _quantile(values: np.ndarray) -> np.ndarray:
+    return np.quantile(values, INTERVAL) if len(values) else np.full(2, np.nan)

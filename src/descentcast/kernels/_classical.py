@@ -2,6 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,10 +13,13 @@ from descentcast._types import Edges, Probabilities
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._grid import as_trajectories, grids_of
 from descentcast.kernels._kernel import Evidence, TransitionKernel
+from descentcast.kernels._resampling import REPLICATES, redrawn
 from descentcast.trajectories import Trajectories
 
 # Gauss-Legendre nodes a cell: a row averaged with 4 is exact to 1e-7 where the noise is at least as wide as a cell.
 NODES = 4
+# Replicates are for their spread: with 2 nodes mean and variance of a row are still right, at half the cost.
+NODES_OF_REPLICATES = 2
 # Weights of queries times transitions held at once: 16 MB an array.
 BLOCK = 2_000_000
 
@@ -25,6 +30,36 @@ class ClassicalKernel(KernelEstimator):
     The kernel's rows are the law with all transitions known, averaged over each cell by Gauss-Legendre quadrature;
     the sequential density of x_{t+1} is the law at x_t with the transitions known that came before.
     """
+
+    def fit(self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike] | None = None) -> Self:
+        """Estimate the kernel of each coordinate from recorded runs: see `KernelEstimator.fit`."""
+        super().fit(trajectories, edges)
+        vars(self).pop("replicates_", None)
+        self._fitted_to = [run.values for run in trajectories]
+        return self
+
+    @cached_property
+    def replicates_(self) -> list[TransitionKernel] | list[tuple[TransitionKernel, ...]]:
+        """Kernels of 40 resamples of the runs the fit was on, in the form of `kernel_`; made when first asked for.
+
+        Runs are drawn with replacement where there are at least five, else blocks of about sqrt(T) transitions within
+        runs of T. Their seed is fixed, so that two estimators of the same runs see the same resamples. They hold what
+        chance in the runs does to the kernel, not the estimator's bias.
+
+        Raises:
+            AttributeError: The estimator is not fitted.
+        """
+        if not hasattr(self, "kernel_"):
+            raise AttributeError(f"{type(self).__name__} has no replicates_ before fit")
+        grids = self.edges_ if isinstance(self.edges_, tuple) else (self.edges_,)
+        found = []
+        for rng in np.random.default_rng(0).spawn(REPLICATES):
+            drawn = redrawn(self._fitted_to, rng)
+            rows = [self._rows([v[:, i] for v in drawn], e, NODES_OF_REPLICATES) for i, e in enumerate(grids)]
+            found.append(
+                tuple(TransitionKernel(e, r[:, 1:-1], r[:, [0, -1]]) for e, r in zip(grids, rows, strict=True))
+            )
+        return [kernels[0] for kernels in found] if len(grids) == 1 else found
 
     @abstractmethod
     def _law(self, x: np.ndarray, y: np.ndarray, queries: np.ndarray, edges: Edges) -> Probabilities:
@@ -49,18 +84,22 @@ class ClassicalKernel(KernelEstimator):
         return visits / max(visits.sum(), 1.0)
 
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
-        nodes, weights = np.polynomial.legendre.leggauss(NODES)
-        centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
-        points = centres[:, None] + widths[:, None] * nodes / 2
-        x, y = self._pairs(columns)
-        blocks = np.array_split(points.ravel(), 1 + points.size * len(y) // BLOCK)
-        laws = np.concatenate([self._law(x, y, block, edges) for block in blocks])
-        rows = np.einsum("k,ikj->ij", weights / 2, laws.reshape(*points.shape, -1))
+        rows = self._rows(columns, edges, NODES)
         present = np.concatenate([c[:-1] for c in columns])
         cells = np.searchsorted(edges, present, side="right")
         visits = np.bincount(cells, minlength=len(edges) + 1)[1 : len(edges)].astype(np.float64)
         evidence = Evidence(visits, source_of(visits), np.clip(self._own_share(present, edges, visits), 0, 1))
         return TransitionKernel(edges=edges, matrix=rows[:, 1:-1], overflow=rows[:, [0, -1]], evidence=evidence)
+
+    def _rows(self, columns: Sequence[np.ndarray], edges: Edges, count: int) -> Probabilities:
+        """Return all rows as cell averages by `count` nodes a cell, shape (n, n + 2)."""
+        nodes, weights = np.polynomial.legendre.leggauss(count)
+        centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
+        points = centres[:, None] + widths[:, None] * nodes / 2
+        x, y = self._pairs(columns)
+        blocks = np.array_split(points.ravel(), 1 + points.size * len(y) // BLOCK)
+        laws = np.concatenate([self._law(x, y, block, edges) for block in blocks])
+        return np.einsum("k,ikj->ij", weights / 2, laws.reshape(*points.shape, -1))
 
     def prequential(
         self,
