@@ -13,10 +13,12 @@ from numpy.random import Generator, SeedSequence
 from training.fields import TRAINING_FIELDS
 from training.loss_curves import SHAPES, random_loss_curves
 from training.problems import random_problem
+from training.runs import Run
 from training.views import View, loss_view, state_view
 
 SEPARATOR, NEWLINE, BEGIN = 10, 11, 12
 MOST_RUNS = 8
+LONGEST = 2400  # symbols: 600 values of 4
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,17 @@ class Batch:
 
     Attributes:
         symbols: The begin symbol and the text, shape (B, T + 1).
-        scored: Whether the symbol carries loss, shape (B, T + 1): digits, except those of a run's start.
+        laws: What each symbol is scored against, shape (B, T + 1, 10): the law of the digit, or certainty of the one
+            that came; zero where it carries no loss (separators, a run's start).
     """
 
     symbols: np.ndarray
-    scored: np.ndarray
+    laws: np.ndarray
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Whether each symbol carries loss, shape (B, T + 1)."""
+        return self.laws.any(-1)
 
 
 def batch(prior: Prior, seed: int, index: int, tokens: int) -> Batch:
@@ -68,7 +76,7 @@ def fixed_batch(prior: Prior, seed: int, index: int, length: int, contexts: int)
     begin = np.full((contexts, 1), BEGIN)
     return Batch(
         symbols=np.concatenate([begin, np.stack([symbols for symbols, _ in rows])], axis=1),
-        scored=np.concatenate([begin < 0, np.stack([scored for _, scored in rows])], axis=1),
+        laws=np.pad(np.stack([laws for _, laws in rows]), ((0, 0), (1, 0), (0, 0))),
     )
 
 
@@ -79,7 +87,7 @@ def random_length(rng: Generator) -> int:
 
 
 def context(prior: Prior, seed: SeedSequence, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one context of exactly `length` symbols: the symbols, and which of them are scored.
+    """Draw one context of exactly `length` symbols: the symbols, shape (T,), and their laws, shape (T, 10).
 
     A problem whose runs leave their view before the context is full is dropped for another one.
     """
@@ -94,33 +102,34 @@ def context(prior: Prior, seed: SeedSequence, length: int) -> tuple[np.ndarray, 
         else:
             view, runs = _state_runs(rng, prior, values, observed, digits)
         if sum(map(len, runs)) >= values:
-            symbols, scored = write([view.cells(run) for run in runs], digits)
-            return symbols[:length], scored[:length]
+            symbols, laws = write(
+                [view.cells(run.values) for run in runs], [view.digit_laws(run) for run in runs], digits
+            )
+            return symbols[:length], laws[:length]
 
 
-def write(runs: Sequence[np.ndarray], digits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Write cell numbers, one array of shape (T, D) a run, as symbols; return them and which are scored.
+def write(runs: Sequence[np.ndarray], laws: Sequence[np.ndarray], digits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Write cell numbers, one array of shape (T, D) a run, as symbols; return them and their laws.
 
     No separator follows the last value of a run.
 
     Examples:
-        >>> symbols, scored = write([np.array([[12], [3]]), np.array([[80]])], digits=2)
-        >>> "".join("0123456789,;"[s] for s in symbols), scored.astype(int).tolist()
-        ('12,03;80', [0, 0, 0, 1, 1, 0, 0, 0])
+        >>> laws = [np.ones((2, 2, 10)), np.ones((1, 2, 10))]
+        >>> symbols, laws = write([np.array([[12], [3]]), np.array([[80]])], laws, digits=2)
+        >>> "".join("0123456789,;"[s] for s in symbols), laws[:, 0].astype(int).tolist()
+        ('12,03;80', [1, 1, 0, 1, 1, 0, 1, 1])
     """
     powers = 10 ** np.arange(digits - 1, -1, -1)
-    symbols, scored = [], []
-    for cells in runs:
+    symbols, written = [], []
+    for cells, law in zip(runs, laws, strict=True):
         text = (cells[:, :, None] // powers % 10).reshape(len(cells), -1)
         symbols.append(np.pad(text, ((0, 0), (0, 1)), constant_values=SEPARATOR).ravel())
         symbols[-1][-1] = NEWLINE
-        mask = np.pad(np.ones(text.shape, dtype=bool), ((0, 0), (0, 1)))
-        mask[0] = False
-        scored.append(mask.ravel())
-    return np.concatenate(symbols)[:-1], np.concatenate(scored)[:-1]
+        written.append(np.pad(law, ((0, 0), (0, 1), (0, 0))).reshape(-1, 10))
+    return np.concatenate(symbols)[:-1], np.concatenate(written)[:-1].astype(np.float32)
 
 
-def _state_runs(rng: Generator, prior: Prior, values: int, observed: int, digits: int) -> tuple[View, list[np.ndarray]]:
+def _state_runs(rng: Generator, prior: Prior, values: int, observed: int, digits: int) -> tuple[View, list[Run]]:
     """Run one problem: long runs from spread starts, then short ones, by plan or where those left the view."""
     problem = random_problem(rng, prior.fields, observed)
     tail = int(rng.integers(4, max(5, values // 3))) if values >= 24 and rng.random() < prior.probes else 0
@@ -129,10 +138,9 @@ def _state_runs(rng: Generator, prior: Prior, values: int, observed: int, digits
     radius = 0.01 if rng.random() < 0.15 else np.exp(rng.uniform(np.log(0.05), np.log(1.2)))
 
     starts = centre + radius * rng.uniform(-1, 1, (len(lengths), problem.coordinates))
-    path = problem.run(rng, starts, max(lengths))
+    planned = problem.run(rng, starts, lengths, observed)
     known = max(1, int(rng.uniform(0.05, 0.6) * lengths[0]))
-    view = state_view(rng, starts[:, :observed], path[:known, 0, :observed], problem.jump, digits)
-    planned = [path[:length, i, :observed] for i, length in enumerate(lengths)]
+    view = state_view(rng, starts[:, :observed], planned[0].values[:known], problem.jump, digits)
     runs = _kept(view, planned)
 
     missing = values - sum(map(len, runs))
@@ -142,27 +150,26 @@ def _state_runs(rng: Generator, prior: Prior, values: int, observed: int, digits
         count = min(2 * missing // length + 2, 60)
         hidden = centre + radius * rng.uniform(-1, 1, (count, problem.coordinates))
         hidden[:, :observed] = rng.uniform(view.low, view.high, (count, observed))
-        probes = problem.run(rng, hidden, length)[:, :, :observed].transpose(1, 0, 2)
-        runs += _kept(view, probes)
+        runs += _kept(view, problem.run(rng, hidden, [length] * count, observed))
     return view, runs
 
 
-def _loss_runs(rng: Generator, values: int, digits: int) -> tuple[View, list[np.ndarray]]:
+def _loss_runs(rng: Generator, values: int, digits: int) -> tuple[View, list[Run]]:
     """Draw the loss curves of a few seeds of one setting."""
     lengths = _partition(rng, values)
-    losses = random_loss_curves(rng, str(rng.choice(list(SHAPES))), MOST_RUNS, max(lengths))
-    log = rng.random() < 0.4
-    curves = (np.log(losses) if log else losses)[:, :, None]
+    log = bool(rng.random() < 0.4)
+    curves = random_loss_curves(rng, str(rng.choice(list(SHAPES))), MOST_RUNS, max(lengths), log)
     known = max(1, int(rng.uniform(0.05, 0.6) * lengths[0]))
-    view = loss_view(rng, curves[: len(lengths), 0], curves[0, :known], digits, log)
-    planned = [curve[:length] for curve, length in zip(curves, lengths, strict=False)]
+    starts = np.stack([curve.values[0] for curve in curves[: len(lengths)]])
+    view = loss_view(rng, starts, curves[0].values[:known], digits, log)
+    planned = [curve.cut(length) for curve, length in zip(curves, lengths, strict=False)]
     # Seeds to spare stand in for what was cut off the planned ones.
     return view, _kept(view, [*planned, *curves[len(lengths) :]])
 
 
-def _kept(view: View, runs: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _kept(view: View, runs: Sequence[Run]) -> list[Run]:
     """Cut runs where they leave the view; drop those of which only the start is left, as nothing in them is scored."""
-    return [run[:inside] for run in runs if (inside := view.inside(run)) > 1]
+    return [run.cut(inside) for run in runs if (inside := view.inside(run.values)) > 1]
 
 
 def _partition(rng: Generator, values: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""A causal language model read as a model of digits: symbols in, log-probabilities of the ten digits out.
+"""A causal language model read as a model of digits: symbols in, cross-entropies of the ten digits out.
 
 The head is restricted to the ten digits, and applied only where a symbol is scored: a vocabulary is never
 materialised.
@@ -26,16 +26,17 @@ class DigitModel(nn.Module):
         self.token_ids: Tensor
         self.register_buffer("token_ids", torch.tensor(token_ids), persistent=False)
 
-    def forward(self, symbols: Tensor, scored: Tensor) -> Tensor:
-        """Return the log-probabilities of the symbols that are scored, in reading order.
+    def forward(self, symbols: Tensor, laws: Tensor) -> Tensor:
+        """Return the cross-entropy of every symbol that is scored, in nats, in reading order.
 
         Args:
             symbols: Begin and text, shape (B, T + 1).
-            scored: Which of them to score, same shape, False for the first two.
+            laws: What they are scored against, shape (B, T + 1, 10); zero where they are not, as for the first two.
         """
         if len(self.token_ids) == 12:  # no begin token: the text alone, whose first digit is never scored
-            symbols, scored = symbols[:, 1:], scored[:, 1:]
+            symbols, laws = symbols[:, 1:], laws[:, 1:]
+        scored = laws.any(-1)
         hidden = self.decoder(input_ids=self.token_ids[symbols[:, :-1]]).last_hidden_state
         head = self.language_model.get_output_embeddings().weight[self.token_ids[:10]]
         log_probs = (hidden[scored[:, 1:]] @ head.T).float().log_softmax(-1)
-        return log_probs.gather(-1, symbols[scored][:, None])[:, 0]
+        return -(laws[scored] * log_probs).sum(-1)

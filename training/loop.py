@@ -20,7 +20,7 @@ from training.contexts import Batch, Prior, batch, fixed_batch
 from training.digit_model import DigitModel
 from training.fields import DEVELOPMENT_FIELDS
 
-COLUMNS = ("step", "tokens", "seconds", "learning_rate", "train_loss", "dev_loss", "dev_other_forms")
+COLUMNS = ("step", "tokens", "seconds", "learning_rate", "train_loss", "dev_divergence", "dev_other_forms")
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,21 @@ def dev_batches(settings: Settings) -> list[list[Batch]]:
 
 @torch.no_grad()
 def evaluate(model: DigitModel, batches: list[Batch], settings: Settings) -> float:
-    """Return the mean loss of a digit over `batches`, in nats."""
+    """Return the mean divergence of a digit over `batches`, in nats.
+
+    That is cross-entropy less the entropy of what it is scored against: 0 for the model that knows every law, where the
+    laws are known.
+    """
     total, count = 0.0, 0
     device = next(model.parameters()).device
     for drawn in batches:
-        for symbols, scored in _passes(drawn, settings.micro_tokens, device):
+        for symbols, laws in _passes(drawn, settings.micro_tokens, device):
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast):
-                log_probs = model(symbols, scored)
-            total, count = total - log_probs.sum().item(), count + len(log_probs)
+                losses = model(symbols, laws)
+            total, count = (
+                total + float((losses - torch.special.entr(laws[laws.any(-1)]).sum(-1)).sum()),
+                count + len(losses),
+            )
     return total / count
 
 
@@ -191,9 +198,9 @@ def resume(path: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.
 def _gradients(model: DigitModel, drawn: Batch, settings: Settings, device: torch.device) -> float:
     """Add up the gradients of the mean loss over the scored symbols of a batch; return the loss."""
     count, loss = int(drawn.scored.sum()), 0.0
-    for symbols, scored in _passes(drawn, settings.micro_tokens, device):
+    for symbols, laws in _passes(drawn, settings.micro_tokens, device):
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast):
-            part = -model(symbols, scored).sum() / count
+            part = model(symbols, laws).sum() / count
         part.backward()
         loss += part.item()
     return loss
@@ -202,7 +209,7 @@ def _gradients(model: DigitModel, drawn: Batch, settings: Settings, device: torc
 def _passes(drawn: Batch, micro_tokens: int, device: torch.device) -> list[tuple[torch.Tensor, torch.Tensor]]:
     rows = max(1, micro_tokens // drawn.symbols.shape[1])
     symbols = torch.from_numpy(drawn.symbols).to(device).split(rows)
-    return list(zip(symbols, torch.from_numpy(drawn.scored).to(device).split(rows), strict=True))
+    return list(zip(symbols, torch.from_numpy(drawn.laws).to(device).split(rows), strict=True))
 
 
 def _log(path: Path, row: list[Any]) -> None:

@@ -7,28 +7,46 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
+from scipy.special import ndtr
+
+from training.runs import Law, Run
 
 # time in [0, 1], shape (steps,) -> share of the way still to go, from 1 down to about 0
 Shape = Callable[[np.ndarray], np.ndarray]
 
 
-def random_loss_curves(rng: Generator, family: str, runs: int, steps: int) -> np.ndarray:
-    """Draw the losses of `runs` seeds of one setting, positive, shape (runs, steps)."""
+def random_loss_curves(rng: Generator, family: str, runs: int, steps: int, log: bool) -> list[Run]:
+    """Draw the losses, positive, of `runs` seeds of one setting; their logarithms, if `log`."""
     time = np.arange(steps) / max(steps, 2) * rng.uniform(0.2, 1.0)
     shape = SHAPES[family](rng)(time)
     floor = np.exp(rng.uniform(np.log(0.01), np.log(0.9)))
     jitter = np.exp(rng.normal(0, 0.05, (runs, 1)) * rng.choice([0.2, 1.0]))
-    curve = floor + (1 - floor) * jitter * shape
+    curve = np.log(floor + (1 - floor) * jitter * shape) + rng.normal(0, 1)
     memory = rng.choice([0.0, rng.uniform(0, 0.95)])
     relative = np.exp(rng.uniform(np.log(0.003), np.log(0.3)))
     noise = rng.standard_normal((runs, steps))
     if memory > 0:
         for t in range(1, steps):
             noise[:, t] = memory * noise[:, t - 1] + np.sqrt(1 - memory**2) * noise[:, t]
-    curve = curve * np.exp(relative * noise)
-    if rng.random() < 0.15:
-        curve *= 1 + _spikes(rng, runs, steps)
-    return curve * np.exp(rng.normal(0, 1))
+    values = curve + relative * noise
+    centres, spread = curve[:, 1:] + relative * memory * noise[:, :-1], relative * np.sqrt(1 - memory**2)
+    spikes = rng.random() < 0.15
+    if spikes:
+        values += np.log1p(_spikes(rng, runs, steps))
+    return [
+        Run((v if log else np.exp(v))[:, None], None if spikes else _log_normal(centre, spread, log))
+        for v, centre in zip(values, centres, strict=True)
+    ]
+
+
+def _log_normal(centre: np.ndarray, spread: float, log: bool) -> Law:
+    """Return the distribution function of losses whose logarithms are normal; of the logarithms, if `log`."""
+
+    def below(y: np.ndarray) -> np.ndarray:
+        level = y if log else np.log(np.maximum(y, 1e-300))
+        return ndtr((level - centre[: len(y), None]) / spread)
+
+    return below
 
 
 def power_law(rng: Generator) -> Shape:

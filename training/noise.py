@@ -5,14 +5,29 @@ stochastic one. All are centred: the mean of the stochastic gradient is the grad
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
+from scipy.special import gammainc, ndtr, stdtr
 
 Shape = tuple[int, int, int]  # steps, runs, D
-# (step, x, gradient) -> stochastic gradient, shapes (runs, D)
-StochasticGradient = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
-Noise = Callable[[Generator, Shape], StochasticGradient]
+# (x, gradient, q) -> P(first coordinate of the stochastic gradient <= q), shapes (N, D), (N, D), (N, m) -> (N, m)
+Law = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+MOST_ATOMS = 64
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one problem.
+
+    Attributes:
+        draw: (generator, shape) -> (step, x, gradient) -> stochastic gradient, shapes (runs, D).
+        law: Distribution function of the first coordinate of the stochastic gradient, where it has a simple form.
+    """
+
+    draw: Callable[[Generator, Shape], Callable[[int, np.ndarray, np.ndarray], np.ndarray]]
+    law: Law | None
 
 
 def random_noise(rng: Generator, family: str, coordinates: int, scale: float) -> Noise:
@@ -23,20 +38,35 @@ def random_noise(rng: Generator, family: str, coordinates: int, scale: float) ->
 def gaussian(rng: Generator, coordinates: int, scale: float) -> Noise:
     """Additive: g + scale N(0, C): coordinates correlated, of unequal size."""
     mix = scale * _mixing(rng, coordinates)
-    return lambda rng, shape: _additive(rng.standard_normal(shape) @ mix)
+    spread = np.linalg.norm(mix[:, 0])
+    return Noise(
+        lambda rng, shape: _additive(rng.standard_normal(shape) @ mix),
+        lambda x, g, q: ndtr((q - g[:, :1]) / spread),
+    )
 
 
 def student_t(rng: Generator, coordinates: int, scale: float) -> Noise:
     """Additive: g + scale t_nu, nu from 1.5 (infinite variance) to 8."""
     mix, nu = 0.8 * scale * _mixing(rng, coordinates), np.exp(rng.uniform(np.log(1.5), np.log(8)))
-    return lambda rng, shape: _additive(rng.standard_t(nu, shape) @ mix)
+    return Noise(
+        lambda rng, shape: _additive(rng.standard_t(nu, shape) @ mix),
+        (lambda x, g, q: stdtr(nu, (q - g) / mix[0, 0])) if coordinates == 1 else None,
+    )
 
 
 def skewed(rng: Generator, coordinates: int, scale: float) -> Noise:
     """Additive: g + scale (Gamma(k) - k) / sqrt(k), of random sign."""
     mix = scale * rng.choice([-1, 1]) * _mixing(rng, coordinates)
     k = np.exp(rng.uniform(np.log(0.5), np.log(6)))
-    return lambda rng, shape: _additive((rng.gamma(k, size=shape) - k) / np.sqrt(k) @ mix)
+
+    def law(x: np.ndarray, g: np.ndarray, q: np.ndarray) -> np.ndarray:
+        below = gammainc(k, np.maximum(k + np.sqrt(k) * (q - g) / mix[0, 0], 0))
+        return below if mix[0, 0] > 0 else 1 - below
+
+    return Noise(
+        lambda rng, shape: _additive((rng.gamma(k, size=shape) - k) / np.sqrt(k) @ mix),
+        law if coordinates == 1 else None,
+    )
 
 
 def minibatch(rng: Generator, coordinates: int, scale: float) -> Noise:
@@ -47,23 +77,35 @@ def minibatch(rng: Generator, coordinates: int, scale: float) -> Noise:
     b = rng.standard_normal((examples, 1)) * rng.choice([0.0, 0.3, 0.8])
     a, b = a - a.mean(0), b - b.mean(0)
 
-    def draw(rng: Generator, shape: Shape) -> StochasticGradient:
+    def draw(rng: Generator, shape: Shape) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
         examples_drawn = rng.integers(0, examples, (*shape[:2], batch))
         offset, slope = a[examples_drawn].mean(2), 1 + b[examples_drawn].mean(2)
         return lambda t, x, g: slope[t] * g + offset[t]
 
-    return draw
+    if examples**batch > MOST_ATOMS:
+        return Noise(draw, None)
+    batches = np.stack(np.meshgrid(*[np.arange(examples)] * batch), axis=-1).reshape(-1, batch)
+    slopes, offsets = 1 + b[batches].mean(1)[:, 0], a[batches].mean(1)[:, 0]
+
+    def law(x: np.ndarray, g: np.ndarray, q: np.ndarray) -> np.ndarray:
+        atoms = np.sort(g[:, :1] * slopes + offsets, axis=1)
+        return (atoms[:, None, :] <= q[:, :, None]).mean(2)
+
+    return Noise(draw, law)
 
 
 def proportional(rng: Generator, coordinates: int, scale: float) -> Noise:
     """Relative: g (1 + c z) and a little more: noise that vanishes with the gradient, as in interpolation."""
     relative, rest = np.exp(rng.uniform(np.log(0.1), np.log(1.2))), scale * rng.choice([0.0, 0.05, 0.3])
 
-    def draw(rng: Generator, shape: Shape) -> StochasticGradient:
+    def draw(rng: Generator, shape: Shape) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
         factor, offset = 1 + relative * rng.standard_normal(shape), rest * rng.standard_normal(shape)
         return lambda t, x, g: g * factor[t] + offset[t]
 
-    return draw
+    def law(x: np.ndarray, g: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return ndtr((q - g[:, :1]) / np.maximum(np.hypot(relative * g[:, :1], rest), 1e-12))
+
+    return Noise(draw, law)
 
 
 def state_dependent(rng: Generator, coordinates: int, scale: float) -> Noise:
@@ -72,11 +114,16 @@ def state_dependent(rng: Generator, coordinates: int, scale: float) -> Noise:
     wave = rng.standard_normal(coordinates) * rng.uniform(0.5, 3)
     phase, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.5)
 
-    def draw(rng: Generator, shape: Shape) -> StochasticGradient:
+    spread = np.linalg.norm(mix[:, 0])
+
+    def draw(rng: Generator, shape: Shape) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
         z = rng.standard_normal(shape) @ mix
         return lambda t, x, g: g + z[t] * np.exp(depth * np.sin(x @ wave + phase))[:, None]
 
-    return draw
+    def law(x: np.ndarray, g: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return ndtr((q - g[:, :1]) / (spread * np.exp(depth * np.sin(x @ wave + phase)))[:, None])
+
+    return Noise(draw, law)
 
 
 NOISES: dict[str, Callable[[Generator, int, float], Noise]] = {
@@ -89,7 +136,7 @@ NOISES: dict[str, Callable[[Generator, int, float], Noise]] = {
 }
 
 
-def _additive(z: np.ndarray) -> StochasticGradient:
+def _additive(z: np.ndarray) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
     return lambda t, x, g: g + z[t]
 
 

@@ -3,6 +3,7 @@
 The chain is v' = beta v + G(x), x' = x - eta v', with G the stochastic gradient; of x, only some coordinates are seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.random import Generator
 
 from training.fields import Field, random_field
 from training.noise import NOISES, Noise, random_noise
+from training.runs import Law, Run
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,37 @@ class Problem:
     coordinates: int
     jump: float
 
-    def run(self, rng: Generator, starts: np.ndarray, steps: int) -> np.ndarray:
-        """Run from `starts`, shape (runs, D), for `steps` values, the start among them: shape (steps, runs, D)."""
-        stochastic = self.noise(rng, (steps - 1, *starts.shape))
-        path = np.empty((steps, *starts.shape))
+    def run(self, rng: Generator, starts: np.ndarray, lengths: Sequence[int], observed: int) -> list[Run]:
+        """Run from `starts`, shape (runs, D); see `observed` coordinates for `lengths` values, the start among them."""
+        steps = max(lengths)
+        stochastic = self.noise.draw(rng, (steps - 1, *starts.shape))
+        path, gradients, carried = (np.empty((steps, *starts.shape)) for _ in range(3))
         path[0] = x = starts
         velocity = np.zeros_like(x)
         for t in range(steps - 1):
-            gradient = stochastic(t, x, self.field(x))
-            velocity = self.momentum * velocity + gradient if self.momentum else gradient
+            gradients[t], carried[t] = self.field(x), self.momentum * velocity
+            velocity = carried[t] + stochastic(t, x, gradients[t])
             # What a heavy tail throws out of every view is cut there; a bound keeps the numbers finite.
             path[t + 1] = x = np.minimum(np.maximum(x - self.step_size * velocity, -1e3), 1e3)
-        return path
+        return [
+            Run(
+                path[:n, i, :observed], self._law(path[:, i], gradients[:, i], carried[:, i]) if observed == 1 else None
+            )
+            for i, n in enumerate(lengths)
+        ]
+
+    def _law(self, x: np.ndarray, gradient: np.ndarray, carried: np.ndarray) -> Law | None:
+        """Return the distribution function of the next value of the first coordinate, given all that moves the run."""
+        law = self.noise.law
+        if law is None:
+            return None
+
+        def below(y: np.ndarray) -> np.ndarray:
+            n = len(y)
+            least = (x[:n, :1] - y) / self.step_size - carried[:n, :1]  # the next value is below y if G is above this
+            return 1 - law(x[:n], gradient[:n], least)
+
+        return below
 
 
 def random_problem(rng: Generator, fields: tuple[str, ...], observed: int) -> Problem:

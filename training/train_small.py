@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from training.contexts import BEGIN, Prior
+from training.contexts import BEGIN, LONGEST, Prior
 from training.digit_model import DigitModel
 from training.loop import Settings, fit
 
@@ -59,6 +59,7 @@ def small_config(shape: dict[str, Any]) -> LlamaConfig:
         use_cache=False,
         attn_implementation="sdpa",
         rope_parameters={"rope_type": "default", "rope_theta": theta},
+        descentcast={"begin": BEGIN, "longest": LONGEST},  # how the package knows it for one of its own
         **shape,
     )
 

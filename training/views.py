@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from training.runs import Run
+
 
 @dataclass(frozen=True)
 class View:
@@ -36,6 +38,27 @@ class View:
         base = 10**self.digits
         cells = np.minimum((run - self.low) / (self.high - self.low) * base, base - 1).astype(np.int64)
         return np.where(self.flipped, base - 1 - cells, cells)
+
+    def digit_laws(self, run: Run) -> np.ndarray:
+        """Return the law of every digit of every value of a run inside the range, shape (T, D * digits, 10).
+
+        P(digit = j), given the digits before it and that the value is inside the range, from the run's own law: a model
+        is taught the law and not one draw of it, which has the same mean and none of the noise. Where the law is not
+        known (or hardly allows what came) it is certain of the digit that came. A start's are zero.
+        """
+        cells = self.cells(run.values)
+        powers = 10 ** np.arange(self.digits - 1, -1, -1)
+        laws = np.eye(10)[cells[:, :, None] // powers % 10].reshape(len(cells), -1, 10)
+        laws[0] = 0
+        if run.law is not None and len(run) > 1:
+            for level, power in enumerate(powers):
+                bounds = (cells[1:] // (10 * power) * 10 + np.arange(11)) * power / 10**self.digits
+                share = 1 - bounds if self.flipped[0] else bounds
+                below = run.law(self.low + share * (self.high - self.low))
+                masses = np.maximum(np.diff(below) * (-1 if self.flipped[0] else 1), 0)
+                total = masses.sum(1, keepdims=True)
+                laws[1:, level] = np.where(total > 1e-6, masses / np.maximum(total, 1e-6), laws[1:, level])
+        return laws
 
 
 def state_view(rng: Generator, starts: np.ndarray, prefix: np.ndarray, jump: float, digits: int) -> View:

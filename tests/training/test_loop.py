@@ -8,7 +8,7 @@ import pytest
 import torch
 from training.contexts import Prior, fixed_batch
 from training.digit_model import DigitModel
-from training.loop import Settings, fit
+from training.loop import Settings, evaluate, fit
 from training.train_adapter import adapted, symbol_tokens
 from training.train_small import ordered_digits, small_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -43,13 +43,13 @@ def short_development(monkeypatch):
 def test_scores_are_the_restricted_softmax_of_the_full_model():
     model = small_model(TINY, 0)
     drawn = fixed_batch(Prior(), 0, 0, 60, 3)
-    symbols, scored = torch.from_numpy(drawn.symbols), torch.from_numpy(drawn.scored)
+    symbols, laws = torch.from_numpy(drawn.symbols), torch.from_numpy(drawn.laws)
     logits = model.language_model(input_ids=symbols).logits
     expected = []
     for b, t in np.argwhere(drawn.scored):
         digits = logits[b, t - 1, :10].log_softmax(-1)
-        expected.append(digits[symbols[b, t]].item())
-    assert np.allclose(model(symbols, scored).detach().numpy(), expected, atol=1e-5)
+        expected.append(-(digits * laws[b, t]).sum().item())
+    assert np.allclose(model(symbols, laws).detach().numpy(), expected, atol=1e-5)
 
 
 def test_model_without_begin_token_reads_the_text_alone():
@@ -57,9 +57,9 @@ def test_model_without_begin_token_reads_the_text_alone():
     tokens = list(range(7, 19))
     model = DigitModel(language_model, language_model.model, tokens)
     drawn = fixed_batch(Prior(), 0, 0, 30, 1)
-    scores = model(torch.from_numpy(drawn.symbols), torch.from_numpy(drawn.scored))
+    scores = model(torch.from_numpy(drawn.symbols), torch.from_numpy(drawn.laws))
     logits = language_model(input_ids=torch.from_numpy(drawn.symbols[:, 1:]) + 7).logits[0, :, 7:17].log_softmax(-1)
-    expected = [logits[t - 2, drawn.symbols[0, t]].item() for t in np.flatnonzero(drawn.scored[0])]
+    expected = [-float(logits[t - 2].detach().numpy() @ drawn.laws[0, t]) for t in np.flatnonzero(drawn.scored[0])]
     assert np.allclose(scores.detach().numpy(), expected, atol=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_training_moves_weights_and_logs_and_exports_a_loadable_model(tmp_path):
     assert all(not torch.equal(before[name], p) for name, p in model.named_parameters())
     rows = list(csv.DictReader((tmp_path / "log.csv").open()))
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
-    assert float(rows[-1]["dev_loss"]) == pytest.approx(math.log(10), abs=1.0)
+    assert 0 < float(rows[-1]["dev_divergence"]) < math.log(10) + 0.5
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     symbols = torch.tensor([[12, 1, 2, 10]])
     assert torch.allclose(loaded(input_ids=symbols).logits, model.language_model(input_ids=symbols).logits, atol=1e-6)
@@ -142,6 +142,24 @@ def test_adapter_trains_only_its_own_matrices(tmp_path):
     assert all("lora" in name for name in state["weights"])
     assert any(w.abs().sum() > 0 for name, w in state["weights"].items() if "lora_B" in name)
     assert (tmp_path / "adapter_model.safetensors").exists()
+
+
+def test_a_model_that_knows_every_law_has_no_divergence():
+    """The evaluation of a table of the laws themselves is zero; of a uniform guess, the entropy that is missing."""
+    drawn = fixed_batch(Prior(), 0, 0, 60, 3)
+    known = drawn.laws[drawn.scored].astype(float)
+    entropies = -(known * np.log(np.maximum(known, 1e-300))).sum(1)
+
+    def oracle(symbols, laws):
+        target = laws[laws.any(-1)]
+        return torch.special.entr(target).sum(-1)
+
+    def uniform(symbols, laws):
+        return torch.full((int(laws.any(-1).sum()),), math.log(10))
+
+    oracle.parameters = uniform.parameters = lambda: iter([torch.zeros(1)])
+    assert evaluate(oracle, [drawn], tiny_settings()) == pytest.approx(0, abs=1e-6)
+    assert evaluate(uniform, [drawn], tiny_settings()) == pytest.approx(math.log(10) - entropies.mean(), abs=1e-5)
 
 
 class _Letters:

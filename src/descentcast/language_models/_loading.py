@@ -10,8 +10,10 @@ from filelock import FileLock
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError, FetchError
+from descentcast.language_models._adapters import read_card
 from descentcast.language_models._base import LanguageModel
-from descentcast.language_models._catalogue import converted_dir, fetch, resolve
+from descentcast.language_models._catalogue import ModelSource, converted_dir, fetch, resolve
+from descentcast.language_models._shipped import shipped_adapter, shipped_decoder
 from descentcast.language_models._transformers import convert_gguf, load_network
 
 
@@ -24,39 +26,56 @@ def load_model(
         name_or_path: A name of the catalogue, a `.gguf` file, a folder with config.json, or a hub id `owner/name`.
         dtype: "auto" (float32 on a CPU, bfloat16 on CUDA), "float32", "bfloat16" or "float16".
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        adapter: "default" for what is shipped with the model (nothing yet: it is used frozen, as in the paper), None
-            for
-            the frozen model.
+        adapter: "default" for the one that is shipped for a model of the catalogue, where there is one; None for the
+            frozen model, the paper's setting; or the folder of another one (`training/` makes them).
 
     Raises:
         ArgumentError: An argument that is not one of these.
         FetchError: The model cannot be fetched or written.
         TokenizerError: Its tokenizer writes numbers neither digit by digit nor three digits at a time.
-        ModelError: No such model, or one that cannot be branched.
+        ModelError: No such model, one that cannot be branched, or an adapter that was trained on another one.
+
+    Examples:
+        >>> load_model("no-such-model")
+        Traceback (most recent call last):
+        ...
+        descentcast.errors.ModelError: model 'no-such-model' is unknown: give a name of the catalogue ...
     """
-    if adapter not in ("default", None):
-        raise ArgumentError(f"adapter == {adapter!r}, must be 'default' or None: trained adapters cannot be loaded yet")
     _checks.one_of("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
     source = resolve(name_or_path)
+    chosen = _adapter(adapter, source)
     if source.path is None:
-        return load_network(source.name, source.name, dtype, device)
+        return load_network(source.name, source.name, dtype, device, chosen)
     if source.kind == "folder":
-        return load_network(str(source.path), source.name, dtype, device)
-    if source.kind == "catalogue":
+        folder = source.path
+    elif source.kind == "catalogue":
         folder = pull(source.name)
     else:
         folder = _converted(source.path, converted_dir(source.path))
-    return load_network(folder, source.name, dtype, device)
+    return load_network(folder, source.name, dtype, device, chosen)
+
+
+def _adapter(given: str | Path | None, source: ModelSource) -> Path | None:
+    """Return the folder of the adapter that was asked for; a folder is held to be one before any weights are read."""
+    if given is None:
+        return None
+    if given == "default":
+        return shipped_adapter(source.name) if source.kind == "catalogue" else None
+    folder = Path(given).expanduser()
+    if not folder.is_dir():
+        raise ArgumentError(f"adapter == {str(given)!r}, must be 'default', None or the folder of an adapter")
+    read_card(folder)
+    return folder
 
 
 def pull(name: str) -> Path:
-    """Fetch a model of the catalogue and convert it, where that has not been done, and return its folder.
+    """Fetch a model and convert it, where that has not been done, and return its folder; some come with the package.
 
     Raises:
         FetchError: It cannot be fetched or written.
         ModelError: The catalogue has no such name.
     """
-    return _converted(fetch(name), converted_dir(name))
+    return shipped_decoder(name) or _converted(fetch(name), converted_dir(name))
 
 
 def _converted(gguf: Path, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""How a tokenizer writes numbers: one digit a token, or three; anything else is refused by name."""
+"""How a model's tokens write numbers: one digit a token, or three; other tokenizers are refused by name."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,12 @@ class TokenScheme:
     alphabet: Alphabet
     token_ids: np.ndarray
     begin: tuple[int, ...]
+
+
+def symbol_scheme(begin: int) -> TokenScheme:
+    """Return the scheme of a decoder whose tokens are the symbols themselves: digits, ",", newline, then `begin`."""
+    alphabet = Alphabet(1)
+    return TokenScheme(alphabet, np.arange(alphabet.size), (begin,))
 
 
 def token_scheme(tokenizer: Any, name: str) -> TokenScheme:

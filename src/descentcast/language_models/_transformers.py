@@ -16,9 +16,10 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError, ModelError
+from descentcast.language_models._adapters import merge_adapter, weights_fingerprint
 from descentcast.language_models._base import Alphabet, Forest, ForestLogProbs
 from descentcast.language_models._packing import Pass, passes
-from descentcast.language_models._schemes import TokenScheme, token_scheme
+from descentcast.language_models._schemes import TokenScheme, symbol_scheme, token_scheme
 
 NODES_PER_PASS = 256
 SAMPLED_POSITIONS = 8
@@ -33,9 +34,14 @@ class TransformersModel:
 
     Args:
         network: A causal language model in evaluation mode.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer; None for a decoder whose tokens are the symbols themselves, as its config says.
         name: What results call it.
-        restarts: True if it was trained on several runs in one context.
+        restarts: True if it was trained to read runs, several in one context. Its loss was over number symbols alone,
+            so that is what its answers are normalised over: the rest of its output means nothing.
+        fingerprint: Tells its weights from all others, adapter and precision included.
+
+    Attributes:
+        max_length: Longest prompt plus branch in symbols; for a decoder trained from scratch, the longest it has seen.
 
     Raises:
         TokenizerError: The tokenizer writes numbers neither digit by digit nor three digits at a time.
@@ -43,14 +49,19 @@ class TransformersModel:
             scales logits in a way this engine does not know.
     """
 
-    def __init__(self, network: Any, tokenizer: Any, name: str, restarts: bool = False) -> None:
+    def __init__(
+        self, network: Any, tokenizer: Any, name: str, restarts: bool = False, fingerprint: str | None = None
+    ) -> None:
         self.name = name
         self.restarts = restarts
+        self.fingerprint = fingerprint
         self._network = network.eval()
-        self._scheme: TokenScheme = token_scheme(tokenizer, name)
-        self.alphabet: Alphabet = self._scheme.alphabet
         config = network.config
-        self.max_length = int(getattr(config, "max_position_embeddings", 1 << 20)) - len(self._scheme.begin)
+        own = _own_symbols(config)
+        self._scheme: TokenScheme = symbol_scheme(own["begin"]) if own else token_scheme(tokenizer, name)
+        self.alphabet: Alphabet = self._scheme.alphabet
+        positions = own["longest"] if own else getattr(config, "max_position_embeddings", 1 << 20)
+        self.max_length = int(positions) - len(self._scheme.begin)
         self._kinds = _attention_kinds(network, name)
         self._window = getattr(config, "sliding_window", None)
         self._softcap = getattr(config, "final_logit_softcapping", None)
@@ -132,13 +143,18 @@ class TransformersModel:
         return self._softcap * torch.tanh(logits / self._softcap) if self._softcap else logits
 
     def _answer(self, hidden: torch.Tensor) -> np.ndarray:
-        return self._logits(hidden, self._head[self._answers]).double().log_softmax(-1).cpu().numpy()
+        logits = self._logits(hidden, self._head[self._answers]).double()
+        if self.restarts:
+            logits[:, self.alphabet.base :] = -torch.inf
+        return logits.log_softmax(-1).cpu().numpy()
 
     def _outside(self, asked: torch.Tensor) -> np.ndarray:
         """Return the mass outside the alphabet, at a few asked positions spread over the prompt."""
         spread = np.unique(np.linspace(0, len(asked) - 1, min(SAMPLED_POSITIONS, len(asked))).round().astype(int))
         if len(asked) == 0:
             return np.empty(0)
+        if self.restarts:
+            return np.zeros(len(spread))
         logits = self._logits(asked[torch.as_tensor(spread)], self._head)
         inside = logits[:, self._answers].logsumexp(-1) - logits.logsumexp(-1)
         return -np.expm1(inside.double().cpu().numpy())
@@ -167,7 +183,9 @@ class _Prefix(DynamicLayer):
         return torch.cat([self._keys, key_states], dim=-2), torch.cat([self._values, value_states], dim=-2)
 
 
-def load_network(folder: str | Path, name: str, dtype: str, device: str, restarts: bool = False) -> TransformersModel:
+def load_network(
+    folder: str | Path, name: str, dtype: str, device: str, adapter: Path | None = None
+) -> TransformersModel:
     """Load a local folder, or a hub id, as a `LanguageModel`; code that comes with a model is never run.
 
     Args:
@@ -175,11 +193,11 @@ def load_network(folder: str | Path, name: str, dtype: str, device: str, restart
         name: What results call the model.
         dtype: "float32", "bfloat16", "float16", or "auto": float32 on a CPU, bfloat16 on CUDA.
         device: "cpu", "cuda", or "auto": CUDA where there is one.
-        restarts: True if it was trained on several runs in one context.
+        adapter: Folder of an adapter to merge.
 
     Raises:
         ArgumentError: An unknown dtype or device.
-        ModelError: The model cannot be loaded or branched.
+        ModelError: The model cannot be loaded or branched, or the adapter is for another one.
     """
     _checks.one_of("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
     if device == "auto":
@@ -193,14 +211,15 @@ def load_network(folder: str | Path, name: str, dtype: str, device: str, restart
     try:
         loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             str(folder),
-            dtype=getattr(torch, dtype),
+            # Fingerprints and merges want the weights before they are rounded to float16.
+            dtype=torch.float32 if dtype == "float16" else getattr(torch, dtype),
             attn_implementation="sdpa",
             trust_remote_code=False,
             output_loading_info=True,
         )
         network, report = loaded
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-        network = network.to(device)
+        own = _own_symbols(network.config)
+        tokenizer = None if own else transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"{name}: cannot be loaded: {reason}") from error
@@ -208,7 +227,12 @@ def load_network(folder: str | Path, name: str, dtype: str, device: str, restart
     lacking = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in report[kind])
     if lacking:
         raise ModelError(f"{name}: its files lack {len(lacking)} weights of the model, {lacking[0]} among them")
-    return TransformersModel(network, tokenizer, name, restarts)
+    fingerprint = f"{weights_fingerprint(network)}:{dtype}"
+    if adapter is not None:
+        fingerprint += f":{merge_adapter(network, adapter, name)}"
+        name = f"{name} + adapter"
+    network = network.to(device=device, dtype=getattr(torch, dtype))
+    return TransformersModel(network, tokenizer, name, adapter is not None or own is not None, fingerprint)
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
@@ -237,6 +261,12 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     config["architectures"] = [type(network).__name__]
     (folder / "config.json").write_text(json.dumps(config, indent=2, default=str))
     tokenizer.save_pretrained(folder)
+
+
+def _own_symbols(config: Any) -> dict[str, int] | None:
+    """Return what the config of a decoder trained from scratch says: its begin token, the longest it has seen."""
+    own = getattr(config, "descentcast", None)
+    return own if isinstance(own, dict) and {"begin", "longest"} <= set(own) else None
 
 
 def _attention_kinds(network: Any, name: str) -> set[str]:
