@@ -10,6 +10,7 @@ from training.contexts import Prior, fixed_batch
 from training.digit_model import DigitModel
 from training.loop import Settings, evaluate, fit
 from training.train_adapter import adapted, symbol_tokens
+from training.train_prompt import prompted
 from training.train_small import ordered_digits, small_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -188,3 +189,19 @@ def test_tokenizers_that_join_digits_are_refused():
 
     with pytest.raises(ValueError, match="single tokens"):
         symbol_tokens(Pairs([]))
+
+
+def test_a_soft_prompt_is_read_before_the_text_and_nothing_else_is_trained(tmp_path):
+    """Vectors that are embeddings of tokens are those tokens; after training the base is what it was."""
+    torch.manual_seed(0)
+    base = LlamaForCausalLM(LlamaConfig(vocab_size=20, **TINY))
+    frozen = {name: p.clone() for name, p in base.named_parameters()}
+    model = prompted(base, range(13), vectors=3, seed=0)
+    tokens = torch.randint(20, (3,), generator=torch.Generator().manual_seed(0))
+    text = torch.tensor([[12, 3, 4, 10, 5]])
+    whole = base.model(torch.cat([tokens[None], text], dim=1)).last_hidden_state[:, 3:]
+    assert torch.allclose(model.decoder(text).last_hidden_state, whole, atol=1e-6)
+    before = model.decoder.prompt.detach().clone()
+    fit(model, Prior(), tiny_settings(steps=2), tmp_path, lambda folder: folder.mkdir())
+    assert not torch.equal(before, model.decoder.prompt)
+    assert all(torch.equal(frozen[name], p) for name, p in base.named_parameters())
