@@ -1,5 +1,7 @@
 """Models for the tests: tiny random ones with hand-made tokenizers, and the real ones of the catalogue."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,9 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, Llama
 from descentcast.language_models import load_model
 from descentcast.language_models._base import Alphabet, Forest, ForestLogProbs
 from descentcast.language_models._transformers import TransformersModel
+
+# A test is about what is computed now. Those of the density store turn it on, each in a folder of its own.
+os.environ["DESCENTCAST_CACHE_MB"] = "0"
 
 ONE_DIGIT, THREE_DIGITS, BY_PAIRS = r"\d|,|\n", r"\d{1,3}|,|\n", r"\d{1,2}|,|\n"
 

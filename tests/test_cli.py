@@ -34,7 +34,7 @@ def call(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
 
 @pytest.fixture
 def with_fake_model(monkeypatch):
-    monkeypatch.setattr("descentcast.kernels._in_context.load_model", lambda name: FakeModel())
+    monkeypatch.setattr("descentcast.language_models.load_model", lambda name: FakeModel())
 
 
 def test_forecast_writes_table_plot_and_json(run_file, tmp_path, with_fake_model, monkeypatch, capsys):

@@ -5,6 +5,7 @@ from descentcast.densities._densities import Densities, next_densities
 from descentcast.densities._digit_tree import read_densities
 from descentcast.densities._grids import RULES, pool, regrid, within
 from descentcast.densities._pooling import candidates
+from descentcast.densities._store import clear_store, store_info, stored_densities
 
 __all__ = [
     "RULES",
@@ -12,10 +13,13 @@ __all__ = [
     "Densities",
     "Points",
     "candidates",
+    "clear_store",
     "lay_out",
     "next_densities",
     "pool",
     "read_densities",
     "regrid",
+    "store_info",
+    "stored_densities",
     "within",
 ]

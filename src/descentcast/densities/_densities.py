@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from descentcast import _checks
+from descentcast import _checks, language_models
 from descentcast._types import Edges, Probabilities, RandomState
 from descentcast.densities._context import lay_out
-from descentcast.densities._digit_tree import read_densities
 from descentcast.densities._grids import RULES, regrid, within
 from descentcast.densities._pooling import candidates, running_choice
+from descentcast.densities._store import stored_densities
 from descentcast.encoding import View, draw_views
 from descentcast.errors import ArgumentError
-from descentcast.language_models import LanguageModel, load_model
+from descentcast.language_models import LanguageModel
 
 # What may go unrefined in a density that is not iterated.
 PRUNED = 1e-3
@@ -104,7 +104,8 @@ def next_densities(
     count = _checks.integer("views", views, low=1, high=64)
     rng = _checks.generator(random_state)
     stretches = _stretches(values) if range is None else [(0, *_checks.interval("range", range))]
-    loaded = load_model(model) if isinstance(model, str) else model
+    # By way of the package, so that torch comes only with a model.
+    loaded = language_models.load_model(model) if isinstance(model, str) else model
 
     grid = View(*stretches[-1][1:], digits)
     if not grid.holds(values).all():
@@ -119,7 +120,7 @@ def next_densities(
         read = []
         for view in draw_views(low, high, count, digits, rng):
             context = lay_out([values[:end]], view, loaded.alphabet)
-            found = read_densities(loaded, context, context.points.take(np.arange(start, end)), PRUNED)
+            found = stored_densities(loaded, context, context.points.take(np.arange(start, end)), PRUNED)
             read.append(within(view.by_value(found.probs), view.edges, own.edges))
             outside.append(found.outside)
             pruned = max(pruned, float(found.pruned.max()))

@@ -7,14 +7,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from descentcast import _checks
+from descentcast import _checks, language_models
 from descentcast._types import Edges, RandomState
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._completion import METHODS
 from descentcast.kernels._grid import CELLS_PER_SPREAD, as_trajectories, grids_of, one_step_spread
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._reading import Reading, read_kernel
-from descentcast.language_models import LanguageModel, load_model
+from descentcast.language_models import LanguageModel
 from descentcast.trajectories import Trajectories
 
 
@@ -104,7 +104,7 @@ class InContextKernel(KernelEstimator):
         runs = as_trajectories(trajectories)
         self._check_parameters()
         grids, notes = grids_of(runs, edges)
-        model = load_model(self.model) if isinstance(self.model, str) else self.model
+        model = language_models.load_model(self.model) if isinstance(self.model, str) else self.model
         streams = _checks.generator(self.random_state).spawn(len(grids))
         readings = []
         for i, (grid, rng) in enumerate(zip(grids, streams, strict=True)):
@@ -126,7 +126,7 @@ class InContextKernel(KernelEstimator):
         return self
 
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
-        model = load_model(self.model) if isinstance(self.model, str) else self.model
+        model = language_models.load_model(self.model) if isinstance(self.model, str) else self.model
         return self._read(model, columns, edges, _checks.generator(self.random_state), _ticker(None, 0, 0)).kernel
 
     def _read(

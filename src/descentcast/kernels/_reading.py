@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from descentcast._types import Edges
-from descentcast.densities import RULES, lay_out, pool, read_densities, within
+from descentcast.densities import RULES, lay_out, pool, stored_densities, within
 from descentcast.encoding import draw_views
 from descentcast.errors import ArgumentError
 from descentcast.kernels._completion import complete
@@ -81,7 +81,7 @@ def read_kernel(
     for k, view in enumerate(draw_views(edges[0], edges[-1], views, digits, rng)):
         context = lay_out(columns, view, model.alphabet)
         points = context.probes(view.encode((edges[:-1] + edges[1:]) / 2)) if probed else context.points
-        found = read_densities(model, context, points, PRUNED)
+        found = stored_densities(model, context, points, PRUNED)
         # No run in the context has left the grid, so what a model puts there is noise, and would leak at every step.
         read.append(within(view.by_value(found.probs), view.edges, edges))
         outside.append(found.outside)
