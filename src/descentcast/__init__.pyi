@@ -23,6 +23,7 @@ from .kernels import CoupledKernel as CoupledKernel
 from .kernels import InContextKernel as InContextKernel
 from .kernels import KernelDensityKernel as KernelDensityKernel
 from .kernels import LocalLinearKernel as LocalLinearKernel
+from .kernels import StackedKernel as StackedKernel
 from .kernels import TransitionKernel as TransitionKernel
 from .kernels import couple as couple
 from .language_models import LanguageModel as LanguageModel

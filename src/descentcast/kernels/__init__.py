@@ -14,6 +14,7 @@ from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._spectrum import StationaryLaw
+from descentcast.kernels._stacked import StackedKernel
 
 __all__ = [
     "AutoregressiveKernel",
@@ -27,6 +28,7 @@ __all__ = [
     "KernelEstimator",
     "LocalLinearKernel",
     "MetastableSets",
+    "StackedKernel",
     "StationaryLaw",
     "TransitionKernel",
     "committor",

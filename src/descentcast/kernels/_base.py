@@ -1,5 +1,6 @@
 """What every estimator of transition kernels shares: the checks, the grids, and one kernel a coordinate."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from descentcast._types import Edges
+from descentcast.kernels._beginnings import beginning
 from descentcast.kernels._grid import as_trajectories, grids_of
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.trajectories import Trajectories
@@ -57,6 +59,28 @@ class KernelEstimator(BaseEstimator, ABC):
         self.edges_ = grids[0] if len(grids) == 1 else grids
         self.kernel_ = kernels[0] if len(kernels) == 1 else kernels
         return self
+
+    @property
+    def label(self) -> str:
+        """What the estimator is called in tables: its class, and the language model where there is one."""
+        return type(self).__name__
+
+    def fit_forward(
+        self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike], known: Sequence[int]
+    ) -> list[TransitionKernel | tuple[TransitionKernel, ...]]:
+        """Fit to all the runs, and return the kernels of their beginnings: as fitted when no more was known.
+
+        Args:
+            trajectories: The runs, in the order in which they become known.
+            edges: Cell edges, as in `fit`.
+            known: How many values each beginning holds, counted through the runs in their order.
+
+        Returns:
+            One `kernel_` a beginning; none of them depends on a value after it.
+        """
+        found = [copy.copy(self).fit(beginning(trajectories, count), edges).kernel_ for count in known]
+        self.fit(trajectories, edges)
+        return found
 
     @abstractmethod
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:

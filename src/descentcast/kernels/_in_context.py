@@ -125,6 +125,11 @@ class InContextKernel(KernelEstimator):
         self.pruned_mass_ = max(r.pruned_mass for r in readings)
         return self
 
+    @property
+    def label(self) -> str:
+        """Class and language model."""
+        return f"{type(self).__name__}({self.model if isinstance(self.model, str) else self.model.name})"
+
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
         model = language_models.load_model(self.model) if isinstance(self.model, str) else self.model
         return self._read(model, columns, edges, _checks.generator(self.random_state), _ticker(None, 0, 0)).kernel

@@ -1,0 +1,308 @@
+"""Several estimators as one: their rows mixed by what each foretold on held-out transitions."""
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self, TypeVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from descentcast import _checks
+from descentcast._types import Edges, RandomState
+from descentcast.errors import ArgumentError
+from descentcast.kernels._base import KernelEstimator
+from descentcast.kernels._beginnings import Fold, forward_folds
+from descentcast.kernels._classical import source_of
+from descentcast.kernels._conditional_density import KernelDensityKernel
+from descentcast.kernels._grid import as_trajectories, grids_of, one_step_spread
+from descentcast.kernels._held_out import HeldOut, score
+from descentcast.kernels._in_context import InContextKernel
+from descentcast.kernels._kernel import Evidence, TransitionKernel
+from descentcast.kernels._local_linear import LocalLinearKernel
+from descentcast.kernels._mixing import Mixture, mix, mixture_of, tempered
+from descentcast.kernels._resampling import REPLICATES, blocks
+from descentcast.trajectories import Trajectories
+
+T = TypeVar("T")
+WORTH_A_NOTE = 0.05  # weight of a member above which its own notes are the stack's
+
+
+@dataclass(frozen=True, eq=False)
+class _Coordinate:
+    """The stack of one coordinate: its kernel, what each member foretold, and where weights are tempered."""
+
+    kernel: TransitionKernel
+    held_out: list[HeldOut]
+    mixture: Mixture
+    iterated: float
+    trust: np.ndarray
+
+
+class StackedKernel(KernelEstimator):
+    """Bayes mixture of estimators on one grid, weighted by held-out log score.
+
+    Every member is fitted to the first third of the values (through the runs in their order), and its kernel scored on
+    the transitions of the next block; then to all before the block after that; four blocks in all. With p_m(t) the
+    probability that member m's row gave to the cell that came, the weights are
+
+        w_m = exp(sum over t of log p_m(t)) / sum over all members of the same,
+
+    equal where nothing could be held out. What is scored is what is used: rows of kernels, read or fitted as those of
+    the final fit, never densities that know the history of a run. The mixture with the weights of each moment has a
+    held-out log score within log(M) of the best of the M members', whatever the runs do.
+
+    The kernel mixes the members' rows, overflow too: `P_ij = sum over m of w_im P_ij^m`. In the hull of the visited
+    states w_im = w_m. Outside it little says which member is right: at distance d from the hull
+    `w_im = tau w_m + (1 - tau) / M` with `tau = 1 / (1 + d / s)`, s the typical one-step spread, so that where members
+    disagree about what nobody has seen, rows widen.
+
+    Args:
+        members: Estimators; by default the language model in context, a local-linear and a conditional-density kernel.
+        random_state: Seed of the default language model's views and of the resampled weights.
+
+    Attributes:
+        kernel_: The mixed kernel, or a tuple of them, one a coordinate.
+        members_: The members, each fitted to all the runs.
+        weights_: The weights w_m, shape (M,), or a tuple of them, one a coordinate.
+        row_weights_: The weights w_im of each row, shape (n, M), or a tuple of them.
+        held_out_scores_: coordinate, member, weight, log_score, iterated, transitions: one row a member and one for the
+            stack itself. `log_score` is the average held-out log density one step ahead, `iterated` that of the
+            iterated kernel (lags 1, 2, 4, ...), nats, higher is better; of the stack with the weights it had then.
+        replicates_: Kernels of 40 resamples, in the form of `kernel_`: the members' own replicates, mixed by weights
+            from resampled blocks of held-out transitions. Made when first asked for.
+
+    Raises:
+        ArgumentError: No members, or something among them that is not an estimator, at `fit`.
+
+    References:
+        Dawid (1984), Statistical theory: the prequential approach, J. R. Stat. Soc. A 147; Vovk (1990), Aggregating
+        strategies, COLT.
+
+    Examples:
+        >>> import descentcast as dc
+        >>> rng, x = np.random.default_rng(0), [2.0]
+        >>> for _ in range(200):
+        ...     x.append(0.8 * x[-1] + 0.1 * rng.normal())
+        >>> stack = StackedKernel([dc.LocalLinearKernel(), dc.CountKernel()]).fit(Trajectories.from_arrays([x]))
+        >>> stack.weights_.round(3)
+        array([1., 0.])
+        >>> stack.held_out_scores_["member"].tolist()
+        ['LocalLinearKernel', 'CountKernel', 'stack']
+    """
+
+    def __init__(self, members: Sequence[KernelEstimator] | None = None, random_state: RandomState = 0) -> None:
+        self.members = members
+        self.random_state = random_state
+
+    def fit(self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike] | None = None) -> Self:
+        """Fit and score every member, and mix their kernels.
+
+        Args:
+            trajectories: The runs, in the order in which they become known.
+            edges: Cell edges, shape (n + 1,), or one array a coordinate; by default the grid rule of `default_edges`.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ArgumentError: No members, members that are no estimators, runs that are not `Trajectories`, and what
+                members raise.
+        """
+        runs = as_trajectories(trajectories)
+        self._check_parameters()
+        grids, notes = grids_of(runs, edges)
+        folds = forward_folds([len(run) for run in runs])
+        members = [copy.copy(member) for member in self._members()]
+        labels = _distinct([member.label for member in members])
+        known = [member.fit_forward(runs, list(grids), [fold.known for fold in folds]) for member in members]
+        parts = []
+        for i, grid in enumerate(grids):
+            kernels = [_of(member.kernel_, i) for member in members]
+            earlier = [[_of(kernel, i) for kernel in forward] for forward in known]
+            part = _stack(kernels, earlier, folds, runs.coordinate(i), grid)
+            told = _notes(part, labels, kernels, runs.names[i])
+            kernel = self._finished(replace(part.kernel, notes=told), runs, i, notes[i])
+            parts.append(replace(part, kernel=replace(kernel, notes=tuple(dict.fromkeys(kernel.notes)))))
+        vars(self).pop("replicates_", None)
+        self._parts = parts
+        self.n_features_in_ = len(grids)
+        self.edges_ = _single(grids)
+        self.members_ = members
+        self.kernel_ = _single([part.kernel for part in parts])
+        self.weights_ = _single([part.mixture.weights for part in parts])
+        self.row_weights_ = _single([tempered(part.mixture.weights, part.trust) for part in parts])
+        self.held_out_scores_ = pd.concat(
+            [_table(name, labels, part) for name, part in zip(runs.names, parts, strict=True)], ignore_index=True
+        )
+        return self
+
+    @property
+    def label(self) -> str:
+        """What the stack is called in tables."""
+        return f"StackedKernel({', '.join(member.label for member in self._members())})"
+
+    @cached_property
+    def replicates_(self) -> list[TransitionKernel] | list[tuple[TransitionKernel, ...]]:
+        """Kernels of resampled members and weights, in the form of `kernel_`.
+
+        Raises:
+            AttributeError: The estimator is not fitted.
+        """
+        if not hasattr(self, "kernel_"):
+            raise AttributeError("StackedKernel has no replicates_ before fit")
+        resampled = [list(getattr(member, "replicates_", None) or [member.kernel_]) for member in self.members_]
+        found = []
+        for r, rng in enumerate(_checks.generator(self.random_state).spawn(REPLICATES)):
+            kernels = [own[r % len(own)] for own in resampled]
+            found.append(
+                tuple(
+                    mix([_of(k, i) for k in kernels], tempered(_redrawn_weights(part, rng), part.trust))
+                    for i, part in enumerate(self._parts)
+                )
+            )
+        return [kernels[0] for kernels in found] if len(self._parts) == 1 else found
+
+    def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
+        return _of(
+            StackedKernel(self.members, self.random_state).fit(Trajectories.from_arrays(columns), edges).kernel_, 0
+        )
+
+    def _members(self) -> list[KernelEstimator]:
+        if self.members is not None:
+            return list(self.members)
+        return [InContextKernel(random_state=self.random_state), LocalLinearKernel(), KernelDensityKernel()]
+
+    def _check_parameters(self) -> None:
+        members = self._members()
+        wrong = [type(member).__name__ for member in members if not isinstance(member, KernelEstimator)]
+        if not members or wrong:
+            found = f"hold a {wrong[0]}" if wrong else "are none"
+            raise ArgumentError(
+                f"members {found}, must be at least one estimator of kernels, such as LocalLinearKernel()"
+            )
+        for member in members:
+            member._check_parameters()
+
+
+def _stack(
+    kernels: list[TransitionKernel],
+    earlier: list[list[TransitionKernel]],
+    folds: list[Fold],
+    columns: list[np.ndarray],
+    edges: Edges,
+) -> _Coordinate:
+    """Score the members' earlier kernels on what came next, and mix their final ones."""
+    held_out = [score(forward, folds, columns, edges) for forward in earlier]
+    mixture = mixture_of(np.log(np.stack([h.mass for h in held_out])))
+    visits, trust = _visits(columns, edges), _trust(columns, edges)
+    rows = tempered(mixture.weights, trust)
+    weight = (rows * np.column_stack([kernel.evidence.weight for kernel in kernels])).sum(axis=1)
+    kernel = replace(
+        mix(kernels, rows),
+        evidence=Evidence(visits, source_of(visits), np.clip(weight, 0, 1)),
+        projected=any(kernel.projected for kernel in kernels),
+    )
+    return _Coordinate(kernel, held_out, mixture, _iterated(earlier, held_out, mixture, folds, columns, edges), trust)
+
+
+def _iterated(
+    earlier: list[list[TransitionKernel]],
+    held_out: list[HeldOut],
+    mixture: Mixture,
+    folds: list[Fold],
+    columns: list[np.ndarray],
+    edges: Edges,
+) -> float:
+    """Return the iterated score of the stack: each block by the members' kernels and the weights before it."""
+    mixed = []
+    for f, fold in enumerate(folds):
+        start = int((held_out[0].position < fold.known).sum())
+        weights = mixture_of(np.log(np.stack([h.mass[:start] for h in held_out]))).weights
+        kernels = [forward[f] for forward in earlier]
+        mixed.append(mix(kernels, np.tile(weights, (len(edges) - 1, 1))))
+    return score(mixed, folds, columns, edges).iterated
+
+
+def _visits(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
+    """Return how many values lie in each cell, shape (n,)."""
+    return np.histogram(np.concatenate(columns), edges)[0].astype(np.float64)
+
+
+def _trust(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
+    """Return tau of each row: 1 in the hull of the visited cells, 1 / (1 + d / s) at distance d from it."""
+    seen = np.flatnonzero(_visits(columns, edges))
+    if not len(seen):
+        return np.zeros(len(edges) - 1)
+    present, following = np.concatenate([c[:-1] for c in columns]), np.concatenate([c[1:] for c in columns])
+    scale = max(one_step_spread(present, following), float(np.diff(edges).max()))
+    centres = (edges[:-1] + edges[1:]) / 2
+    outside = np.maximum(np.maximum(edges[seen[0]] - centres, centres - edges[seen[-1] + 1]), 0.0)
+    return 1 / (1 + outside / scale)
+
+
+def _redrawn_weights(part: _Coordinate, rng: np.random.Generator) -> Float[np.ndarray, "M"]:
+    """Return the weights by as many blocks of held-out transitions as there are, drawn with replacement."""
+    log_mass = np.log(np.stack([h.mass for h in part.held_out]))
+    if not log_mass.shape[1]:
+        return part.mixture.weights
+    units = blocks([log_mass.shape[1]])
+    drawn = [units[i] for i in rng.integers(0, len(units), size=len(units))]
+    return mixture_of(np.hstack([log_mass[:, first:after] for _, first, after in drawn])).weights
+
+
+def _notes(part: _Coordinate, labels: list[str], kernels: list[TransitionKernel], name: str) -> tuple[str, ...]:
+    weights = part.mixture.weights
+    shares = ", ".join(f"{label} {weight:.2f}" for label, weight in zip(labels, weights, strict=True))
+    count = len(part.held_out[0].mass)
+    if count:
+        first = f"weights {shares}, by log score on {count} held-out transitions"
+    else:
+        first = f"weights {shares}: too few steps to hold any out"
+    notes = [first]
+    if (part.trust < 1).any() and len(labels) > 1:
+        edges, inside = part.kernel.edges, np.flatnonzero(part.trust == 1)
+        low, high = (edges[inside[0]], edges[inside[-1] + 1]) if len(inside) else (np.nan, np.nan)
+        notes.append(f"outside [{low:.4g}, {high:.4g}], where runs have been, the weights go towards equal ones")
+    for label, weight, kernel in zip(labels, weights, kernels, strict=True):
+        notes += [f"{label}: {note}" for note in kernel.notes if weight >= WORTH_A_NOTE]
+    return tuple(notes)
+
+
+def _table(coordinate: str, labels: list[str], part: _Coordinate) -> pd.DataFrame:
+    scores = [(h.log_score, h.iterated) for h in part.held_out]
+    widths = np.log(part.held_out[0].mass) - np.log(part.held_out[0].density)
+    own = float((part.mixture.log_mass - widths).mean()) if len(widths) else float("nan")
+    rows = [*zip(labels, part.mixture.weights.tolist(), scores, strict=True), ("stack", np.nan, (own, part.iterated))]
+    return pd.DataFrame(
+        {
+            "coordinate": coordinate,
+            "member": [label for label, _, _ in rows],
+            "weight": [weight for _, weight, _ in rows],
+            "log_score": [one for _, _, (one, _) in rows],
+            "iterated": [many for _, _, (_, many) in rows],
+            "transitions": len(widths),
+        }
+    )
+
+
+def _distinct(labels: list[str]) -> list[str]:
+    """Number labels that occur more than once."""
+    total, seen = Counter(labels), Counter()
+    named = []
+    for label in labels:
+        seen[label] += 1
+        named.append(f"{label} {seen[label]}" if total[label] > 1 else label)
+    return named
+
+
+def _of(kernels: TransitionKernel | tuple[TransitionKernel, ...], coordinate: int) -> TransitionKernel:
+    return kernels if isinstance(kernels, TransitionKernel) else kernels[coordinate]
+
+
+def _single(values: Sequence[T]) -> T | tuple[T, ...]:
+    return values[0] if len(values) == 1 else tuple(values)
