@@ -29,7 +29,12 @@ ORDER = (
 SHARED = ("_types", "_checks", "errors")  # anyone may import them; they import only each other
 MAP = ""  # `import descentcast`: all packages at once, so only the last of the order may
 # Modules that own an optional dependency and so import it inside functions: path in the package -> the dependency.
-OWNERS: dict[str, str] = {}
+OWNERS: dict[str, str] = {
+    "kernels/_completion.py": "ot",  # not optional, but it brings torch
+    "trajectories/readers/_parquet.py": "pyarrow",
+    "trajectories/readers/_tensorboard.py": "tensorboard",
+    "trajectories/readers/_wandb.py": "wandb",
+}
 # The only modules that may import a library.
 ONLY_IN = {"transformers": {"language_models/_transformers.py"}}
 LONGEST = 400

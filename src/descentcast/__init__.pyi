@@ -32,4 +32,5 @@ from .reports import plot as plot
 from .reports import plot_landing as plot_landing
 from .trajectories import Trajectories as Trajectories
 from .trajectories import Trajectory as Trajectory
+from .trajectories import list_runs as list_runs
 from .trajectories import read as read

@@ -1,6 +1,6 @@
 """Observed runs: what was recorded, and the readers that bring it in."""
 
-from descentcast.trajectories._read import read
+from descentcast.trajectories._read import list_runs, read
 from descentcast.trajectories._trajectories import Trajectories, Trajectory
 
-__all__ = ["Trajectories", "Trajectory", "read"]
+__all__ = ["Trajectories", "Trajectory", "list_runs", "read"]

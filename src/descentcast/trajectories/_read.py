@@ -1,92 +1,152 @@
-"""`read`: from files to runs."""
+"""`read`: from files to runs; `list_runs`: what there is to read."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
-from descentcast.errors import ArgumentError, DataError
+import numpy as np
+import pandas as pd
+
+from descentcast.errors import ArgumentError, DataError, DescentcastError
+from descentcast.trajectories._runs import assembled, divergence, named_runs, ordered
 from descentcast.trajectories._trajectories import Trajectories
-from descentcast.trajectories.readers import READERS, RUN, runs_of
+from descentcast.trajectories.readers import Source, sources_in
 
 
-def read(path_or_glob: str | Path | Sequence[str | Path], columns: Sequence[str] | None = None) -> Trajectories:
-    r"""Read recorded runs from CSV or JSON lines files.
+def read(
+    path_or_glob: str | Path | Sequence[str | Path], columns: Sequence[str] | None = None, arm: str | None = None
+) -> Trajectories:
+    r"""Read recorded runs from tables or from what a tracker kept.
+
+    What is read: CSV, JSON lines, Parquet; TensorBoard event files (all points); W&B's `.wandb` files, of offline runs
+    too; MLflow, SQLite or folders; Trackio; Hugging Face's `trainer_state.json`; Lightning's `metrics.csv`; the
+    intermediate values of Optuna studies in SQLite.
 
     A table is wide: one column a coordinate, and optionally `step` (the optimizer step of a row) and `run` (which run a
     row belongs to); or long: the columns `step`, `name`, `value` and optionally `run`. A file without a column `run` is
     one run, called by the file's name.
 
+    Values are kept as they were written, at the steps at which they were written; nothing is resampled. Steps are
+    sorted; of rows of one step the one written last counts. Columns that hold no numbers are no coordinates. A run that
+    ends in NaN or infinity is kept up to there and its `diverged` says where; other rows without finite values are left
+    out. Rows are those at which all columns were recorded. `notes` of a run say what was left out or mended, `notes` of
+    the result which runs of fewer than two rows were left out.
+
     Args:
-        path_or_glob: A file, a folder (its `.csv` and `.jsonl` files), a glob such as `runs/**/*.csv`, or several.
-        columns: The coordinates to read, in this order; all by default.
+        path_or_glob: A file, a folder (all below it, of one format), a glob such as `runs/**/*.csv`, or several.
+        columns: The coordinates to read, in this order; by default all, if they were recorded at the same steps.
+        arm: What names the arm of a run: a column of a table, a setting, a tag; or a path with `{arm}` in it, such as
+            `{arm}/seed*`, that is held against the end of the run's path or of its name.
 
     Returns:
-        The runs, files in alphabetical order. Where several files have a column `run`, runs are called `file/run`.
+        The runs, files in alphabetical order. Where runs of several files have one name they are called `file/run`.
 
     Raises:
-        DataError: Nothing there, a format that is not read, a cell that is not a finite number (the message names file,
-            column and row; rows are counted from 1 below the column names), an unknown column, steps that do not
-            increase, a run of fewer than two steps, files that recorded different coordinates.
-        ArgumentError: `columns` is not a list of different names.
+        DataError: Nothing there, a format that is not read, a cell of a column that is not a number (the message names
+            file, column and row; rows are counted from 1 below the column names), an unknown column, no run of two
+            rows, runs that recorded different coordinates, a run without an arm, a library that is not installed.
+        ArgumentError: `columns` is not a list of different names, `arm` is no name and no path with one `{arm}`.
 
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Path(folder, "seed1.csv").write_text("step,w,loss\n0,1.0,0.5\n10,0.5,0.125\n")
-        ...     runs = read(folder, columns=["w"])
-        >>> runs[0].run, runs.names, runs[0].steps.tolist(), runs[0].values.tolist()
-        ('seed1', ('w',), [0, 10], [[1.0], [0.5]])
+        ...     _ = Path(folder, "adam").mkdir(), Path(folder, "sgd").mkdir()
+        ...     _ = Path(folder, "adam", "seed1.csv").write_text("step,w,loss\n0,1.0,0.5\n10,0.5,0.125\n20,nan,nan\n")
+        ...     _ = Path(folder, "sgd", "seed1.csv").write_text("step,w,loss\n0,1.0,0.5\n10,0.9,0.4\n")
+        ...     runs = read(folder, columns=["w"], arm="{arm}/seed*")
+        >>> runs[0].run, runs[0].arm, runs.names, runs[0].steps.tolist(), runs[0].values.tolist(), runs[0].diverged
+        ('adam/seed1', 'adam', ('w',), [0, 10], [[1.0], [0.5]], 20)
     """
     if columns is not None and (isinstance(columns, str) or not columns or len(set(columns)) != len(columns)):
         raise ArgumentError(f"columns == {columns!r}, must be a list of different names")
+    return assembled(named_runs(_sources(path_or_glob), arm), columns)
+
+
+def list_runs(path_or_glob: str | Path | Sequence[str | Path], arm: str | None = None) -> pd.DataFrame:
+    r"""Return what there is to read: one row a run and column of numbers.
+
+    Args:
+        path_or_glob: As for `read`.
+        arm: As for `read`.
+
+    Returns:
+        run, arm, format, column, rows, first and last (steps), every (steps between rows, missing where that differs),
+        diverged (step, missing where it did not), note (what is wrong or was mended).
+
+    Raises:
+        DataError: As for `read`, but for what is wrong with single columns.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "seed1.csv").write_text("step,w,loss\n0,1,2\n10,2,3\n20,3,nan\n")
+        ...     list_runs(folder)[["run", "column", "rows", "first", "last", "every", "diverged"]]
+             run column  rows  first  last  every  diverged
+        0  seed1      w     3      0    20     10      <NA>
+        1  seed1   loss     2      0    10     10        20
+    """
+    table = []
+    for one in named_runs(_sources(path_or_glob), arm):
+        for name, series in one.record.series.items():
+            if not len(series.values):
+                continue
+            steps, values, notes = ordered(series)
+            end, bad = divergence(values[:, None])
+            kept = steps[:end][~bad]
+            gaps = np.unique(np.diff(kept))
+            table.append(
+                {
+                    "run": one.run,
+                    "arm": one.arm,
+                    "format": one.source.format,
+                    "column": name,
+                    "rows": len(kept),
+                    "first": int(kept[0]) if len(kept) else None,
+                    "last": int(kept[-1]) if len(kept) else None,
+                    "every": int(gaps[0]) if len(gaps) == 1 else None,
+                    "diverged": int(steps[end]) if end < len(steps) else None,
+                    "note": "; ".join(filter(None, [series.fault, *one.record.notes, *notes, series.note])),
+                }
+            )
+    frame = pd.DataFrame(table, columns=[*COLUMNS])
+    return frame.astype({name: kind for name, kind in COLUMNS.items() if kind})
+
+
+STEPS = dict.fromkeys(("rows", "first", "last", "every", "diverged"), "Int64")  # Whole numbers, or missing.
+COLUMNS = dict.fromkeys(("run", "arm", "format", "column")) | STEPS | {"note": None}
+
+
+def _sources(path_or_glob: str | Path | Sequence[str | Path]) -> list[tuple[Source, str]]:
+    """Return the sources that are named, each once, with what its runs are called."""
     given = [path_or_glob] if isinstance(path_or_glob, str | os.PathLike) else path_or_glob
-    paths = list(dict.fromkeys(path for pattern in given for path in _reachable(pattern)))
-    if not paths:
+    found = {source.path: source for pattern in given for source in _reachable(pattern)}
+    if not found:
         raise ArgumentError(f"path_or_glob == {path_or_glob!r}, must name at least one file")
-    runs = []
-    for path, name in zip(paths, _names(paths), strict=True):
-        try:
-            table = READERS[path.suffix.lower()](path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-        found = runs_of(table, path, name, columns)
-        several = len(paths) > 1 and RUN in table
-        runs += [replace(run, run=f"{name}/{run.run}") for run in found] if several else found
-    return Trajectories(tuple(runs))
+    sources = list(found.values())
+    return list(zip(sources, _names([source.place for source in sources]), strict=True))
 
 
-def _reachable(pattern: str | Path) -> list[Path]:
+def _reachable(pattern: str | Path) -> Iterator[Source]:
     try:
-        return _files(pattern)
+        path = Path(pattern).expanduser()
+        paths = [path] if path.exists() else sorted(map(Path, glob(str(path), recursive=True)))
+        if not paths:
+            raise DataError(f"{pattern}: no such file")
+        for path in paths:
+            yield from sources_in(path)
     except OSError as error:
         raise DataError(f"{pattern}: cannot be read: {error.strerror or error}") from error
-    except RuntimeError as error:  # A home directory that is not there.
+    except DescentcastError:
+        raise
+    except (RuntimeError, ValueError) as error:  # A home directory that is not there; a name with a zero in it.
         raise DataError(f"{pattern}: cannot be read: {error}") from error
 
 
-def _files(pattern: str | Path) -> list[Path]:
-    path = Path(pattern).expanduser()
-    supported = ", ".join(READERS)
-    if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS)
-        if not found:
-            raise DataError(f"{path}: no file in this folder can be read, supported are {supported}")
-        return found
-    found = [path] if path.is_file() else sorted(p for p in map(Path, glob(str(path), recursive=True)) if p.is_file())
-    if not found:
-        raise DataError(f"{path}: no such file")
-    for file in found:
-        if file.suffix.lower() not in READERS:
-            raise DataError(f"{file}: format {file.suffix or '(no suffix)'!r} is not read, supported are {supported}")
-    return found
-
-
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return the files' stems, with as many folders before them as it takes to tell all apart."""
+    """Return the last parts of the paths, with as many folders before them as it takes to tell all apart."""
     for depth in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
+        names = ["/".join(path.parts[-depth:]) or str(path) for path in paths]
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]

@@ -1,12 +1,6 @@
-"""Readers of recorded runs, one file a format; each turns a file into a `Table`, which `_tables` turns into runs."""
+"""Readers of recorded runs, one file a format; each turns a source into the records of its runs."""
 
-from collections.abc import Callable
-from pathlib import Path
+from descentcast.trajectories.readers._records import Record, Series, shown
+from descentcast.trajectories.readers._sources import Source, sources_in
 
-from descentcast.trajectories.readers._csv import read_csv
-from descentcast.trajectories.readers._jsonl import read_jsonl
-from descentcast.trajectories.readers._tables import RUN, Table, runs_of
-
-READERS: dict[str, Callable[[Path], Table]] = {".csv": read_csv, ".jsonl": read_jsonl}
-
-__all__ = ["READERS", "RUN", "Table", "runs_of"]
+__all__ = ["Record", "Series", "Source", "shown", "sources_in"]

@@ -1,43 +1,57 @@
 """From a table of cells to runs: wide (one column a coordinate) or long (run, step, name, value)."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 
 from descentcast.errors import DataError
-from descentcast.trajectories._trajectories import LAST_STEP, Trajectory
+from descentcast.trajectories._trajectories import LAST_STEP
+from descentcast.trajectories.readers._records import Record, Series, clipped, shown
 
-Table: TypeAlias = dict[str, list[Any]]
+# Columns by name, all equally long: masked float64 arrays, or arrays of cells with None where there is none.
+Table: TypeAlias = dict[str, np.ndarray]
 
 RUN, STEP, NAME, VALUE = "run", "step", "name", "value"
+CUT = "the last line is cut off: left out"
 
 
-def runs_of(table: Table, path: Path, run: str, columns: Sequence[str] | None) -> list[Trajectory]:
+def runs_of(table: Table, path: Path, arm: str | None = None, notes: tuple[str, ...] = ()) -> list[Record]:
     """Return the runs that a table holds.
 
     Args:
-        table: Cells by column, all columns equally long. Numbers may be text.
+        table: Cells by column. Numbers may be text.
         path: What messages call the table.
-        run: What a run is called where the table does not say.
-        columns: The coordinates that are wanted, in this order; all, in the table's order, by default.
+        arm: The column that names arms, if there is one.
+        notes: What reading the file mended.
 
     Returns:
         The runs, in order of appearance; the rows of one run need not be adjacent.
 
     Raises:
-        DataError: A cell that is not a finite number (the message names file, column and row), an unknown column, steps
-            that do not increase, a run of fewer than two steps.
+        DataError: No rows, no coordinates, a row without a run or with a step that is no whole number, a file whose
+            steps say that it holds several runs but not which row is of which.
     """
-    if not any(table.values()):
+    rows = len(next(iter(table.values()), ()))
+    if not rows:
         raise DataError(f"{path}: no rows under the column names")
-    rows = np.arange(len(next(iter(table.values()))))
-    named = _groups(path, table, RUN, rows) if RUN in table else {run: rows}
-    if {NAME, VALUE} <= table.keys():
-        return _long(table, path, named, columns)
-    return _wide(table, path, named, columns)
+    kept = np.flatnonzero(~_blank(table)) if STEP in table else np.arange(rows)
+    labels = [column for column in dict.fromkeys((arm, RUN)) if column is not None and column in table]
+    is_long = {NAME, VALUE} <= table.keys()
+    if is_long and (STEP not in table or table.keys() - {RUN, STEP, NAME, VALUE, arm}):
+        columns = ", ".join(map(shown, table))
+        raise DataError(f"{path}: a long table has the columns run (optional), step, name, value, not {columns}")
+    groups = _groups(table, path, labels, kept)
+    steps = _steps(path, table) if STEP in table else None
+    series = _long(table, path, groups, steps) if is_long else _wide(table, path, groups, steps, {STEP, *labels})
+    if RUN not in table:
+        _one_run_each(path, series)
+    return [
+        Record(_run(label, groups), found, labels=dict(zip(labels, label, strict=True)), notes=notes)
+        for label, found in zip(groups, series, strict=True)
+    ]
 
 
 def is_number(cell: Any) -> bool:
@@ -46,82 +60,133 @@ def is_number(cell: Any) -> bool:
         float(cell)
     except (TypeError, ValueError, OverflowError):
         return False
-    return not isinstance(cell, bool)
+    return not isinstance(cell, bool | np.bool_)
 
 
-def _wide(table: Table, path: Path, named: dict[str, np.ndarray], columns: Sequence[str] | None) -> list[Trajectory]:
-    chosen = _chosen(path, (name for name in table if name not in (RUN, STEP)), columns)
-    values = np.stack([_numbers(path, table, name) for name in chosen], axis=1)
-    steps = _steps(path, table) if STEP in table else None
-    runs = []
-    for run, rows in named.items():
-        at = np.arange(len(rows)) if steps is None else _increasing(path, run, steps[rows])
-        runs.append(Trajectory(values[rows], names=chosen, steps=at, run=run))
-    return runs
+def _wide(
+    table: Table, path: Path, groups: dict[tuple[str, ...], np.ndarray], steps: np.ndarray | None, others: set[str]
+) -> list[dict[str, Series]]:
+    names = [name for name in table if name not in others]
+    if not names:
+        raise DataError(f"{path}: no coordinates, only {', '.join(table)}")
+    everything = np.arange(len(table[names[0]]))
+    numbers = {name: _numbers(path, table, name, everything) for name in names}
+    # A row in which no coordinate has a cell was written all the same: programs write NaN as an empty cell.
+    nothing = np.logical_and.reduce([lacking for _, lacking, _ in numbers.values()])
+    out = []
+    for rows in groups.values():
+        at = np.arange(len(rows)) if steps is None else steps[rows]
+        found = {}
+        for name, (values, lacking, fault) in numbers.items():
+            there = ~(lacking & ~nothing)[rows]
+            chosen = (at, rows) if there.all() else (at[there], rows[there])
+            found[name] = Series(chosen[0], values[chosen[1]], fault) if len(values) else Series(at[:0], values, fault)
+        out.append(found)
+    return out
 
 
-def _long(table: Table, path: Path, named: dict[str, np.ndarray], columns: Sequence[str] | None) -> list[Trajectory]:
-    if STEP not in table or table.keys() - {RUN, STEP, NAME, VALUE}:
-        raise DataError(f"{path}: a long table has the columns run (optional), step, name, value, not {_list(table)}")
-    values, steps = _numbers(path, table, VALUE), _steps(path, table)
-    runs = []
-    for run, rows in named.items():
-        by_name = _groups(path, table, NAME, rows)
-        chosen = _chosen(path, by_name, columns)
-        at = [_increasing(path, f"{run}, {name}", steps[by_name[name]]) for name in chosen]
-        for name, other in zip(chosen, at, strict=True):
-            if len(odd := np.setxor1d(at[0], other)):
-                lacking = name if odd[0] in at[0] else chosen[0]
-                raise DataError(f"{path}: {run}: step {odd[0]} has no value of {lacking!r}")
-        stacked = np.stack([values[by_name[name]] for name in chosen], axis=1)
-        runs.append(Trajectory(stacked, names=chosen, steps=at[0], run=run))
-    return runs
+def _long(
+    table: Table, path: Path, groups: dict[tuple[str, ...], np.ndarray], steps: np.ndarray | None
+) -> list[dict[str, Series]]:
+    assert steps is not None
+    out = []
+    for rows in groups.values():
+        found = {}
+        for (name,), members in _groups(table, path, [NAME], rows).items():
+            values, _, fault = _numbers(path, table, VALUE, members)
+            found[name] = Series(steps[members] if len(values) else steps[:0], values, fault)
+        out.append(found)
+    return out
 
 
-def _chosen(path: Path, present: Iterable[str], columns: Sequence[str] | None) -> tuple[str, ...]:
-    there = tuple(present)
-    if not there:
-        raise DataError(f"{path}: no coordinates, only {RUN} and {STEP}")
-    for name in columns or ():
-        if name not in there:
-            raise DataError(f"{path}: no column {name!r}, there are {_list(there)}")
-    return tuple(columns or there)
+def _numbers(path: Path, table: Table, column: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return some cells of a column as numbers, NaN where there is none, where there is none, and the first fault.
 
-
-def _groups(path: Path, table: Table, column: str, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the rows of each value of a column of labels."""
-    groups: dict[str, list[int]] = {}
-    for row in rows:
-        label = table[column][row]
-        if label is None:
-            raise DataError(f"{path}: column {column!r}, row {row + 1}: empty, must say which {column}")
-        groups.setdefault(str(label), []).append(row)
-    return {label: np.array(members) for label, members in groups.items()}
-
-
-def _numbers(path: Path, table: Table, column: str) -> np.ndarray:
+    There are no values where no cell is a number.
+    """
     cells = table[column]
-    for row, cell in enumerate(cells, start=1):
-        if not is_number(cell) or not math.isfinite(float(cell)):
-            what = "is empty" if cell is None else f"holds {cell!r:.40}"
-            raise DataError(f"{path}: column {column!r}, row {row} {what}, must be a finite number")
-    return np.array([float(cell) for cell in cells])
+    if isinstance(cells, np.ma.MaskedArray):
+        lacking = np.ma.getmaskarray(cells)[rows]
+        return np.where(lacking, np.nan, cells.data[rows]), lacking, ""
+    cells = cells[rows]
+    lacking = np.fromiter((cell is None for cell in cells), dtype=bool, count=len(cells))
+    present = cells[~lacking]
+    values = np.full(len(cells), np.nan)
+    if set(map(type, present)) <= {str, int, float}:
+        try:
+            values[~lacking] = present.astype(np.float64)
+            return values, lacking, ""
+        except (ValueError, OverflowError):
+            pass
+    odd = next(i for i, cell in enumerate(cells) if cell is not None and not is_number(cell))
+    fault = f"{path}: column {column!r:.60}, row {rows[odd] + 1} holds {clipped(cells[odd])}, must be a number"
+    return values if any(map(is_number, present)) else np.empty(0), lacking, fault
 
 
 def _steps(path: Path, table: Table) -> np.ndarray:
-    steps = _numbers(path, table, STEP)
-    if (odd := np.flatnonzero((steps != np.rint(steps)) | (np.abs(steps) > LAST_STEP))).size:
-        what = f"row {odd[0] + 1} holds {steps[odd[0]]:g}"
-        raise DataError(f"{path}: column {STEP!r}, {what}, must be a whole number of at most 2^53")
+    """Return the steps of all rows; those of blank rows are nothing."""
+    rule = "must be a whole number of at most 2^53"
+    steps, lacking, fault = _numbers(path, table, STEP, np.arange(len(table[STEP])))
+    if fault:
+        raise DataError(f"{fault.removesuffix('must be a number')}{rule}")
+    if (empty := np.flatnonzero(lacking & ~_blank(table))).size:
+        raise DataError(f"{path}: column {STEP!r}, row {empty[0] + 1} is empty, {rule}")
+    steps = np.where(lacking, 0, steps)
+    if (odd := np.flatnonzero(~((steps == np.rint(steps)) & (np.abs(steps) <= LAST_STEP)))).size:
+        raise DataError(f"{path}: column {STEP!r}, row {odd[0] + 1} holds {steps[odd[0]]:g}, {rule}")
     return steps.astype(np.int64)
 
 
-def _increasing(path: Path, run: str, steps: np.ndarray) -> np.ndarray:
-    if (back := np.flatnonzero(np.diff(steps) <= 0)).size:
-        before, after = steps[back[0]], steps[back[0] + 1]
-        raise DataError(f"{path}: {run}: step {after} follows step {before}, steps must increase")
-    return steps
+def _blank(table: Table) -> np.ndarray:
+    """Return which rows have no cell at all."""
+    blank = np.ones(len(next(iter(table.values()))), dtype=bool)
+    for cells in table.values():
+        if not blank.any():
+            break
+        blank &= np.ma.getmaskarray(cells) if isinstance(cells, np.ma.MaskedArray) else pd.isna(cells)
+    return blank
 
 
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
+def _groups(table: Table, path: Path, columns: Sequence[str], rows: np.ndarray) -> dict[tuple[str, ...], np.ndarray]:
+    """Return which of some rows have which labels, in order of appearance; all of them have the label () of none."""
+    if not columns:
+        return {(): rows}
+    codes, labels = np.zeros(len(rows), dtype=np.int64), [()]
+    for column in columns:
+        cells = table[column][rows]
+        if isinstance(cells, np.ma.MaskedArray):  # Numbers as labels, in a format that has types.
+            cells = np.array([None if cell is np.ma.masked else _written(cell) for cell in cells], dtype=object)
+        elif not set(map(type, cells)) <= {str, type(None)}:
+            cells = np.array([None if cell is None else str(cell) for cell in cells], dtype=object)
+        found, names = pd.factorize(cells)
+        if (empty := np.flatnonzero(found < 0)).size:
+            raise DataError(f"{path}: column {column!r}, row {rows[empty[0]] + 1}: empty, must say which {column}")
+        codes, pairs = pd.factorize(codes * len(names) + found)
+        labels = [(*labels[pair // len(names)], str(names[pair % len(names)])) for pair in pairs]
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(1, len(labels)))
+    return dict(zip(labels, np.split(rows[order], bounds), strict=True))
+
+
+def _written(number: float) -> str:
+    return str(int(number)) if number == number // 1 else str(number)
+
+
+def _run(label: tuple[str, ...], groups: dict[tuple[str, ...], np.ndarray]) -> str:
+    """Return what a run is called: by its column, with the arm before it where two arms have a run of that name."""
+    if not label:
+        return ""
+    return label[-1] if len({other[-1] for other in groups}) == len(groups) else "/".join(label)
+
+
+def _one_run_each(path: Path, found: list[dict[str, Series]]) -> None:
+    """Refuse a table without a column of runs in which most steps are written again: it holds several runs."""
+    for series in found:
+        for name, points in series.items():
+            written = len(points.steps)
+            again = written - len(np.unique(points.steps)) if written else 0
+            if again * 2 > written:
+                raise DataError(
+                    f"{path}: {shown(name)}: {again} of {written} rows repeat a step: where there are several runs, a "
+                    f"column {RUN!r} must say which"
+                )
