@@ -114,7 +114,7 @@ def test_demo_compares_with_the_truth(monkeypatch, capsys, tmp_path, with_fake_m
 
 
 def test_help_fits_a_terminal_of_a_hundred_columns(monkeypatch, capsys):
-    for command in ([], ["forecast"], ["demo"], ["models"]):
+    for command in ([], ["forecast"], ["demo"], ["models"], ["cache"]):
         code, text, _ = call(monkeypatch, capsys, *command, "--help")
         assert code == 0
         assert max(map(len, text.splitlines())) <= 100
@@ -124,3 +124,56 @@ def test_the_package_imports_without_torch():
     code = "import descentcast, descentcast.cli, sys; print('torch' in sys.modules, 'pandas' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import descentcast",
+        "import sys, descentcast.cli as c; sys.argv[1:] = ['--help']\ntry: c.main()\nexcept SystemExit: pass",
+        "import descentcast as dc; runs = dc.Trajectories.from_arrays([[0.0, 1.0, 0.5, 0.7, 0.2, 0.4]] * 2)\n"
+        "for k in (dc.LocalLinearKernel(), dc.CountKernel()): dc.forecast(k.fit(runs), [0.5], 3)",
+        "import descentcast as dc; dc.InContextKernel, dc.next_densities, dc.densities.store_info()",
+    ],
+)
+def test_torch_comes_only_with_a_model(code):
+    code += "\nimport sys; print({'torch', 'transformers', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_the_cache_is_shown_and_cleared(run_file, tmp_path, monkeypatch, capsys):
+    model = FakeModel()
+    model.fingerprint = "fake weights"
+    monkeypatch.setattr("descentcast.language_models.load_model", lambda name: model)
+    monkeypatch.setenv("DESCENTCAST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DESCENTCAST_CACHE_MB", "1.5")
+    path = str(tmp_path / "cache" / "densities.sqlite")
+    empty = {"path": path, "entries": 0, "bytes": 0, "limit_bytes": 1_500_000}
+    assert json.loads(call(monkeypatch, capsys, "cache", "info", "--json")[1]) == empty
+    forecast = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--json"]
+    first = call(monkeypatch, capsys, *forecast)
+    monkeypatch.setattr(model, "log_probs", None)  # the second time it is not asked
+    assert call(monkeypatch, capsys, *forecast) == first
+    info = json.loads(call(monkeypatch, capsys, "cache", "info", "--json")[1])
+    assert info["entries"] == 4  # views
+    assert 0 < info["bytes"] <= 1_500_000
+    code, text, _ = call(monkeypatch, capsys, "cache", "info")
+    assert (code, text) == (0, f"{path}\n4 entries, {info['bytes'] / 1e6:.1f} MB; at most 1.5 MB\n")
+    assert call(monkeypatch, capsys, "cache", "clear") == (0, f"4 entries dropped from {path}\n", "")
+    assert json.loads(call(monkeypatch, capsys, "cache", "clear", "--json")[1]) == {"path": path, "removed": 0}
+    monkeypatch.setenv("DESCENTCAST_CACHE_MB", "0")
+    assert call(monkeypatch, capsys, "cache", "info")[1].endswith("turned off\n")
+
+
+def test_a_cache_that_cannot_be_used_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DESCENTCAST_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("DESCENTCAST_CACHE_MB", "lots")
+    (tmp_path / "file").write_text("")
+    code, text, error = call(monkeypatch, capsys, "cache", "info")
+    assert (code, text) == (2, "")
+    assert error == "descentcast: DESCENTCAST_CACHE_MB == 'lots', must be a number of at least 0\n"
+    monkeypatch.setenv("DESCENTCAST_CACHE_MB", "1")
+    code, text, error = call(monkeypatch, capsys, "cache", "clear")
+    assert (code, text, error.count("\n")) == (2, "", 1)
+    assert "file/densities.sqlite: the density store cannot be used" in error

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import ot
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
@@ -161,6 +160,8 @@ def _places(knots: np.ndarray, below: np.ndarray, levels: np.ndarray) -> np.ndar
 
 def _sinkhorn(knots: np.ndarray, left: np.ndarray, right: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Debiased Sinkhorn barycenters on the middles between knots; the outermost middles stand for the overflow."""
+    import ot  # brings torch, which takes seconds
+
     middles = (knots[:-1] + knots[1:]) / 2
     spread = knots[1] - knots[0]
     cost = ((middles[:, None] - middles) / spread) ** 2
