@@ -11,6 +11,7 @@ from descentcast import _checks, language_models
 from descentcast._types import Edges, RandomState
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._completion import METHODS
+from descentcast.kernels._forward_reading import read_beginnings
 from descentcast.kernels._grid import CELLS_PER_SPREAD, as_trajectories, grids_of, one_step_spread
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._reading import Reading, read_kernel
@@ -104,11 +105,20 @@ class InContextKernel(KernelEstimator):
         runs = as_trajectories(trajectories)
         self._check_parameters()
         grids, notes = grids_of(runs, edges)
-        model = language_models.load_model(self.model) if isinstance(self.model, str) else self.model
+        return self._fit(self._model(), runs, grids, notes, self.progress)
+
+    def _fit(
+        self,
+        model: LanguageModel,
+        runs: Trajectories,
+        grids: tuple[Edges, ...],
+        notes: Sequence[str | None],
+        progress: Callable[[int, int], Any] | None,
+    ) -> Self:
         streams = _checks.generator(self.random_state).spawn(len(grids))
         readings = []
         for i, (grid, rng) in enumerate(zip(grids, streams, strict=True)):
-            tick = _ticker(self.progress, i * self.views, len(grids) * self.views)
+            tick = _ticker(progress, i * self.views, len(grids) * self.views)
             readings.append(self._read(model, runs.coordinate(i), grid, rng, tick))
         kernels = tuple(
             self._finished(replace(r.kernel, notes=self._notes(runs, i, grids[i], r)), runs, i, notes[i])
@@ -125,14 +135,43 @@ class InContextKernel(KernelEstimator):
         self.pruned_mass_ = max(r.pruned_mass for r in readings)
         return self
 
+    def fit_forward(
+        self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike], known: Sequence[int]
+    ) -> list[TransitionKernel | tuple[TransitionKernel, ...]]:
+        """Fit, and return the kernels of beginnings of the runs: see `KernelEstimator.fit_forward`.
+
+        Densities read at visits serve all beginnings; probes of all of them share one more pass over the context.
+        Longer contexts than the model reads are read anew for each beginning.
+        """
+        runs = as_trajectories(trajectories)
+        self._check_parameters()
+        grids, notes = grids_of(runs, edges)
+        model, progress = self._model(), self.progress
+        symbols = sum(map(len, runs)) * (self.digits // model.alphabet.digits_per_symbol + 1)
+        if symbols + 2 * self.digits + 2 > model.max_length:
+            return super().fit_forward(runs, edges, known)
+        total = 2 * self.views * len(grids)
+        self._fit(model, runs, grids, notes, (lambda done, _: progress(done, total)) if progress else None)
+        probed, cheap = self._probed(model), "quantile" if self.completion == "sinkhorn" else self.completion
+        ticks = [_ticker(progress, total // 2 + i * self.views, total) for i in range(len(grids))]
+        streams = _checks.generator(self.random_state).spawn(len(grids))
+        read = [
+            read_beginnings(model, column, grid, self.digits, self.views, probed, cheap, known, rng, tick)
+            for column, grid, rng, tick in zip(
+                map(runs.coordinate, range(len(grids))), grids, streams, ticks, strict=True
+            )
+        ]
+        return [kernels[0] if len(grids) == 1 else kernels for kernels in zip(*read, strict=True)]
+
     @property
     def label(self) -> str:
         """Class and language model."""
         return f"{type(self).__name__}({self.model if isinstance(self.model, str) else self.model.name})"
 
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
-        model = language_models.load_model(self.model) if isinstance(self.model, str) else self.model
-        return self._read(model, columns, edges, _checks.generator(self.random_state), _ticker(None, 0, 0)).kernel
+        return self._read(
+            self._model(), columns, edges, _checks.generator(self.random_state), _ticker(None, 0, 0)
+        ).kernel
 
     def _read(
         self,
@@ -142,8 +181,14 @@ class InContextKernel(KernelEstimator):
         rng: np.random.Generator,
         tick: Callable[[int], Any],
     ) -> Reading:
-        probed = self.rows == "probed" or (self.rows == "auto" and model.restarts)
+        probed = self._probed(model)
         return read_kernel(model, columns, edges, self.digits, self.views, probed, self.completion, rng, tick)
+
+    def _model(self) -> LanguageModel:
+        return language_models.load_model(self.model) if isinstance(self.model, str) else self.model
+
+    def _probed(self, model: LanguageModel) -> bool:
+        return self.rows == "probed" or (self.rows == "auto" and model.restarts)
 
     def _notes(self, runs: Trajectories, index: int, edges: Edges, reading: Reading) -> tuple[str, ...]:
         notes = []
