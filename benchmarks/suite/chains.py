@@ -194,8 +194,7 @@ class DrawnChain(Chain):
     def paths(self, starts: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
         """Return runs of the problem; what heavy tails throw far out is cut at 1,000 as in training."""
         x = starts[:, None]
-        draw = getattr(self.problem.noise, "draw", self.problem.noise)
-        path, stochastic = [x], draw(rng, (steps, *x.shape))
+        path, stochastic = [x], self.problem.noise.draw(rng, (steps, *x.shape))
         for t in range(steps):
             x = np.clip(x - self.problem.step_size * stochastic(t, x, self.problem.field(x)), -1e3, 1e3)
             path.append(x)

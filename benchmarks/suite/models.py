@@ -1,4 +1,4 @@
-"""The language models that are compared, loaded once a process, and what tells their weights apart."""
+"""The language models that are compared, one held at a time, and what tells their weights apart."""
 
 import functools
 import hashlib
@@ -20,6 +20,10 @@ MODELS: dict[str, dict] = {
 }
 
 
+class UnavailableError(Exception):
+    """A model that cannot be loaded."""
+
+
 def arguments_of(name: str) -> dict:
     """Return what `load_model` is called with for `name`: of `MODELS`, `label=path`, or `label=base+adapter folder`."""
     if name in MODELS:
@@ -29,19 +33,19 @@ def arguments_of(name: str) -> dict:
     return {"name_or_path": base} | ({"adapter": adapter} if adapter else {})
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def load(name: str) -> LanguageModel | None:
     """Return a model by its name here, None for the classical estimators.
 
     Raises:
-        SystemExit: It cannot be loaded.
+        UnavailableError: It cannot be loaded.
     """
     if name == CLASSICAL_MODEL:
         return None
     try:
         return dc.load_model(**arguments_of(name))
     except DescentcastError as error:
-        raise SystemExit(f"{name}: {error}") from error
+        raise UnavailableError(f"{name}: {error}") from error
 
 
 @functools.cache

@@ -43,7 +43,7 @@ class Store:
     def add(self, unit: Unit, weights: str, values: dict[str, Any], **details: Any) -> None:
         """Append the result of a unit."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        record = {**vars(unit), "weights": weights, "version": VERSION, **details, "values": rounded(values)}
+        record = {**vars(unit), "weights": weights, "version": VERSION, **rounded(details), "values": rounded(values)}
         path = self._path(unit.part)
         with FileLock(path.with_suffix(".lock")):
             broken = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
@@ -58,19 +58,20 @@ class Store:
     def records(self, part: str) -> list[dict[str, Any]]:
         """Return the results of a part: of each model those of the weights that were measured last, one a unit."""
         found: dict[tuple[str, str, str, int], dict[str, Any]] = {}
+        latest: dict[str, str] = {}
         for record in self._lines(part):
             if record["version"] == VERSION:
+                latest[record["model"]] = record["weights"]
                 found[record["model"], record["weights"], record["family"], record["seed"]] = record
-        latest = {record["model"]: record["weights"] for record in found.values()}
         return [record for record in found.values() if record["weights"] == latest[record["model"]]]
 
-    def done(self, unit: Unit, weights: str) -> bool:
-        """Return whether a unit has been computed with these weights."""
-        return any(
-            (r["model"], r["weights"], r["family"], r["seed"]) == (unit.model, weights, unit.family, unit.seed)
-            for r in self._lines(unit.part)
-            if r["version"] == VERSION
-        )
+    def done(self, part: str, model: str, weights: str) -> set[tuple[str, int]]:
+        """Return family and seed of what has been computed of a part for a model with these weights."""
+        return {
+            (r["family"], r["seed"])
+            for r in self._lines(part)
+            if (r["model"], r["weights"], r["version"]) == (model, weights, VERSION)
+        }
 
     def _lines(self, part: str) -> Iterable[dict[str, Any]]:
         path = self._path(part)
