@@ -36,7 +36,11 @@ OWNERS: dict[str, str] = {
     "trajectories/readers/_wandb.py": "wandb",
 }
 # The only modules that may import a library.
-ONLY_IN = {"transformers": {"language_models/_transformers.py"}}
+ONLY_IN = {
+    "transformers": {"language_models/_transformers.py", "trajectories/recording/_hugging_face.py"},
+    "lightning": {"trajectories/recording/_lightning.py"},
+    "keras": {"trajectories/recording/_keras.py"},
+}
 LONGEST = 400
 
 

@@ -34,3 +34,5 @@ from .trajectories import Trajectories as Trajectories
 from .trajectories import Trajectory as Trajectory
 from .trajectories import list_runs as list_runs
 from .trajectories import read as read
+from .trajectories import recording as recording
+from .trajectories.recording import record as record

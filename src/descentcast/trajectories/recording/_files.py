@@ -1,0 +1,166 @@
+"""Recordings on disk: one JSON lines file a run, written chunk by chunk, and its settings beside it.
+
+A row is one line, an object of strict JSON: `step`, the step sizes, one key a column; columns of a slower cadence are
+absent where they were not measured; numbers that are not finite are the strings "NaN", "Infinity", "-Infinity". A chunk
+is appended by one write, so that a killed process leaves whole rows, and at worst one torn line at the end, which can
+be told apart: what precedes the end of an object is no JSON. `read` reads both files.
+"""
+
+import contextlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descentcast.errors import ArgumentError, DataError
+from descentcast.trajectories._runs import divergence
+from descentcast.trajectories._trajectories import Trajectory
+
+ROWS, SETTING = ".jsonl", ".setting.json"
+STEP, STEP_SIZE = "step", "step_size"
+VERSION = 1
+
+Columns = Mapping[str, tuple[np.ndarray, np.ndarray]]  # By name: the steps, increasing, and the values.
+
+
+class RowFile:
+    """The files of a recording that is being made.
+
+    Args:
+        path: Where the rows go; must end in `.jsonl`, must not exist yet.
+
+    Raises:
+        ArgumentError: A path of another kind, or a file that is already there.
+        DataError: A file that cannot be made.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        if self.path.suffix != ROWS:
+            raise ArgumentError(f"path == {str(path)!r}, must end in {ROWS}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        except FileExistsError:
+            raise ArgumentError(f"path == {str(path)!r} is already there, recordings are not overwritten") from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        self.closed = False
+        self._waiting: list[bytes] = []
+        self._size = 0
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows by one write. Where the disk refuses, they wait for the next chunk, with a warning at first."""
+        if rows:
+            self._waiting.append(b"".join(_line(row) for row in rows))
+        try:
+            self._write(b"".join(self._waiting))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)
+            if rows and len(self._waiting) == 1:
+                warnings.warn(f"{self.path}: cannot be written: {error.strerror}; rows wait in memory", stacklevel=2)
+        else:
+            self._waiting = []
+
+    def write_setting(self, content: Mapping[str, Any]) -> None:
+        """Replace the settings as a whole: readers see the old ones or the new ones."""
+        target = setting_path(self.path)
+        temporary = target.with_name(target.name + f".{os.getpid()}")
+        try:
+            temporary.write_text(json.dumps(_plain(content), indent=1), encoding="utf-8")
+            os.replace(temporary, target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            warnings.warn(f"{target}: cannot be written: {error.strerror}", stacklevel=2)
+
+    def close(self) -> None:
+        """Write what waits and have it reach the disk.
+
+        Raises:
+            DataError: Rows that could not be written.
+        """
+        self.append([])
+        self.closed, lost = True, bool(self._waiting)
+        with contextlib.suppress(OSError):
+            os.fsync(self._file)
+        os.close(self._file)
+        if lost:
+            raise DataError(f"{self.path}: the last rows could not be written")
+
+    def _write(self, data: bytes) -> None:
+        done = 0
+        while done < len(data):
+            done += os.write(self._file, data[done:])
+        self._size += done
+
+
+def setting_path(path: Path) -> Path:
+    """Return where the settings of the rows at `path` are."""
+    return path.with_name(path.name.removesuffix(ROWS) + SETTING)
+
+
+def assemble(
+    columns: Columns, names: Sequence[str], run: str, arm: str | None, setting: Mapping[str, Any]
+) -> Trajectory:
+    """Return the rows in which all named columns are, as `read` would from the file.
+
+    Raises:
+        DataError: An unknown column, fewer than two such rows.
+    """
+    for name in names:
+        if name not in columns:
+            raise DataError(f"{run}: no column {name!r} was recorded, there are {', '.join(columns) or 'none'}")
+    if not names:
+        raise DataError(f"{run}: no column was recorded at every step")
+    steps = columns[names[0]][0]
+    for name in names[1:]:
+        steps = np.intersect1d(steps, columns[name][0], assume_unique=True)
+    values = np.stack([columns[name][1][np.searchsorted(columns[name][0], steps)] for name in names], axis=1)
+    end, bad = divergence(values)
+    diverged = int(steps[end]) if end < len(steps) else None
+    notes = (
+        (f"{int(bad.sum())} rows without finite values before others that have them: left out",) if bad.any() else ()
+    )
+    steps, values = steps[:end][~bad], values[:end][~bad]
+    return Trajectory(values, tuple(names), steps, run, arm, setting, diverged, notes)
+
+
+def schedule(columns: Columns) -> dict[str, Any]:
+    """Return the first step size, and whether all of them stayed."""
+    rates = [values for name, (_, values) in columns.items() if is_step_size(name) and len(values)]
+    if not rates:
+        return {}
+    constant = all((values == values[0]).all() for values in rates)
+    return {STEP: float(rates[0][0]), "schedule": "constant" if constant else f"column {STEP_SIZE}"}
+
+
+def is_step_size(name: str) -> bool:
+    """Return whether a column holds step sizes."""
+    return name == STEP_SIZE or name.startswith(STEP_SIZE + ":")
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(row, allow_nan=False).encode() + b"\n"
+    except ValueError:
+        return json.dumps(_plain(row)).encode() + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as strict JSON can say it."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,314 @@
+"""`record`: watch a PyTorch optimizer while it trains."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+
+from descentcast import _checks
+from descentcast.errors import ArgumentError
+from descentcast.trajectories._trajectories import Trajectories, Trajectory
+from descentcast.trajectories.recording._backward import listen
+from descentcast.trajectories.recording._observables import Given, observable, step_size
+from descentcast.trajectories.recording._session import Session, checked
+from descentcast.trajectories.recording._state import State, named_parameters
+
+DEFAULT: tuple[Given, ...] = ("loss",)
+CHUNK = 100
+# Of an optimizer's groups: what says how it computes rather than what, and what is recorded otherwise.
+ASIDE = {"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"}
+
+
+class Options(TypedDict, total=False):
+    """The options that `record` and every adapter take."""
+
+    every: int
+    path: str | Path | None
+    run: str | None
+    arm: str | None
+    setting: Mapping[str, Any] | None
+    chunk: int
+
+
+class Recorder:
+    """A recording of one PyTorch optimizer's steps; made by `record`, started by `with`."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: torch.nn.Module,
+        observables: Sequence[Given] = DEFAULT,
+        *,
+        every: int = 1,
+        path: str | Path | None = None,
+        run: str | None = None,
+        arm: str | None = None,
+        setting: Mapping[str, Any] | None = None,
+        chunk: int = CHUNK,
+        first_step: int = 0,
+    ) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise ArgumentError(f"optimizer is a {type(optimizer).__name__}, must be a torch.optim.Optimizer")
+        if not isinstance(model, torch.nn.Module):
+            raise ArgumentError(f"model is a {type(model).__name__}, must be a torch.nn.Module")
+        self._optimizer, self._model, self._path, self._arm = optimizer, model, path, arm
+        self._observables = observables_of(observables)
+        self._every, self._chunk, self._run = checked(every, chunk, path, run)
+        self._given = dict(setting or {})
+        self._first_step = _checks.integer("first_step", first_step, low=0)
+        self._session: Session | None = None
+        self._endings: list[Callable[[], None]] = []
+        self._losses: list[torch.Tensor] = []
+        self._heard_at = 0
+        self._in_step = False  # Within a step that evaluates the loss itself.
+        self._batches: list[int] = []
+
+    def __enter__(self) -> "Recorder":
+        self.start()
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        self.close(last_row=error is None)
+
+    def start(self) -> None:
+        """Start recording; `with` does it.
+
+        Raises:
+            ArgumentError: Already started, an observable that the model does not have, a file that is there.
+        """
+        if self._session is not None:
+            raise ArgumentError("a recorder can be started once: record again for another run")
+        groups = self._optimizer.param_groups
+        parameters = named_parameters(self._model, groups)
+        state = State(self._first_step, self._model, self._optimizer, parameters)
+        meters = [step_size(lambda: [group["lr"] for group in groups])] if all("lr" in g for g in groups) else []
+        meters += [item.bind(state) for item in self._observables]
+        self._session = Session(
+            state,
+            meters,
+            every=self._every,
+            path=self._path,
+            chunk=self._chunk,
+            run=self._run,
+            arm=self._arm,
+            setting=_described(self._optimizer) | self._given,
+        )
+        self._weights = list(parameters.values())
+        if any(meter.moment == "gradients" for meter in meters):
+            self._endings.append(listen(self._hear))
+        forward = self._model.register_forward_pre_hook(self._see_batch, with_kwargs=True)
+        before = self._optimizer.register_step_pre_hook(self._before)
+        after = self._optimizer.register_step_post_hook(self._after)
+        self._forward = forward
+        self._endings += [forward.remove, before.remove, after.remove]
+
+    def close(self, last_row: bool = True) -> None:
+        """Stop recording and write what is left; `with` does it. Closing again does nothing.
+
+        Args:
+            last_row: Record where the parameters are now, if all that is recorded can be known of them.
+        """
+        while self._endings:
+            self._endings.pop(0)()
+        if self._session is not None:
+            self._session.close(last_row)
+
+    def log(self, values: Mapping[str, float] | None = None, /, **named: float) -> None:
+        """Add values at a cadence of their own, such as validation metrics: `recorder.log(val_loss=0.3)`.
+
+        They belong to the present parameters, that is to the row of as many steps as were taken.
+
+        Raises:
+            ArgumentError: Not started, or the name of a column that is recorded anyway.
+        """
+        self._started.log({**(values or {}), **named})
+
+    def trajectory(self, columns: Sequence[str] | None = None) -> Trajectory:
+        """Return what was recorded so far.
+
+        Args:
+            columns: Which columns, in this order: the rows in which all of them are. By default those that are recorded
+                at every recorded step, but for the step size.
+
+        Returns:
+            The run, with its setting. If it diverged: up to the last row of finite numbers.
+
+        Raises:
+            DataError: An unknown column, fewer than two rows.
+            ArgumentError: Not started.
+        """
+        return self._started.trajectory(columns)
+
+    def trajectories(self, columns: Sequence[str] | None = None) -> Trajectories:
+        """Return what was recorded so far as the only one of several runs. See `trajectory`."""
+        return Trajectories((self.trajectory(columns),))
+
+    @property
+    def running(self) -> bool:
+        """Whether the recording has started and not ended."""
+        return bool(self._endings)
+
+    @property
+    def _started(self) -> Session:
+        if self._session is None:
+            raise ArgumentError("the recorder was not started: use it as `with record(...) as recorder:`")
+        return self._session
+
+    def _hear(self, loss: torch.Tensor) -> None:
+        if not self._started.due:
+            return
+        version = self._weights[0]._version
+        if self._in_step and self._losses and version != self._heard_at:
+            return  # A closure evaluates the loss again, at other parameters.
+        if all(p.grad is None for p in self._weights):
+            self._losses = []  # What came before is not in the gradients.
+        self._heard_at = version
+        self._losses.append(loss.detach().clone().reshape(()))
+
+    def _see_batch(self, model: torch.nn.Module, arguments: tuple, named: dict) -> None:
+        if model.training and torch.is_grad_enabled():
+            first = next((a for a in (*arguments, *named.values()) if isinstance(a, torch.Tensor) and a.ndim), None)
+            self._batches.append(len(first) if first is not None else 0)
+
+    def _before(self, optimizer: torch.optim.Optimizer, arguments: tuple, named: dict) -> None:
+        session = self._started
+        self._in_step = bool(_closure(arguments, named))
+        if session.due:
+            self._know(optimizer)
+            session.measure("parameters")
+            if not self._in_step:
+                session.measure("gradients")
+
+    def _after(self, optimizer: torch.optim.Optimizer, arguments: tuple, named: dict) -> None:
+        session = self._started
+        overflow = getattr(optimizer, "found_inf", None)
+        if overflow is not None and bool(overflow):  # A fused optimizer under GradScaler, which took no step.
+            session.drop()
+            self._losses = []
+            return
+        if session.due and self._in_step:
+            self._know(optimizer)
+            session.measure("gradients")
+        if self._batches:
+            self._note_batch(session)
+        self._losses, self._in_step = [], False
+        session.commit()
+
+    def _know(self, optimizer: torch.optim.Optimizer) -> None:
+        """Tell the state what is known of the loss and of the gradients' scale by now."""
+        state = self._started.state
+        state.loss = sum(self._losses[1:], start=self._losses[0]) if self._losses else None
+        state.scale = getattr(optimizer, "grad_scale", None)
+
+    def _note_batch(self, session: Session) -> None:
+        """Keep the batch size if the first step leaves no doubt: one input a loss."""
+        if len(self._batches) == max(1, len(self._losses)) and all(self._batches):
+            session.setting.setdefault("batch", sum(self._batches))
+        self._batches = []
+        self._forward.remove()
+
+
+def record(
+    optimizer: torch.optim.Optimizer,
+    model: torch.nn.Module,
+    observables: Sequence[Given] = DEFAULT,
+    *,
+    every: int = 1,
+    path: str | Path | None = None,
+    run: str | None = None,
+    arm: str | None = None,
+    setting: Mapping[str, Any] | None = None,
+    chunk: int = CHUNK,
+    first_step: int = 0,
+) -> Recorder:
+    """Record a training, without a change to its loop.
+
+    Row t holds what is known of the parameters after t steps, before the next one: x_t, the loss and the gradient at
+    x_t, and the step size that the next step takes with it. Nothing is smoothed or averaged over steps. Steps that
+    `GradScaler` skips are no steps. With accumulated gradients a row is an optimizer step, not a micro-batch.
+
+    The loss is what the loop calls `backward` on: no argument names it. It is read as it is there, of this process.
+
+    Args:
+        optimizer: Whose steps are recorded.
+        model: The model; names its parameters and is what functions are given.
+        observables: Names, observables of `dc.recording`, or functions of a `State`. Names are `"loss"`,
+            `"gradient_norm"`, `"parameter_norm"`, `"distance"` (from the start), `"projection:K"` (K random
+            projections), `"alpha"` (heavy-tail exponent of each layer) and single weights as `"fc.weight[0,1]"`.
+        every: Record every so many-th step.
+        path: A file to write rows to as they come, ending in `.jsonl`; the settings go beside it. In memory only by
+            default. `read` reads it back.
+        run: What the run is called; the file's name by default.
+        arm: The arm of a trial that the run belongs to.
+        setting: What is to be known of the run besides the optimizer's class and options, the step size, torch's seed
+            and, where it can be told from the first step, the batch size. Yours win.
+        chunk: How many rows are written at once; a killed process loses at most those. After 5 seconds fewer are.
+        first_step: The step of the first row, for a training that is resumed.
+
+    Returns:
+        The recorder, a context manager.
+
+    Raises:
+        ArgumentError: Arguments of the wrong kind, an unknown observable or parameter, a file that is already there.
+
+    Examples:
+        >>> import torch
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> _ = torch.nn.init.constant_(model.weight, 1.0)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+        >>> with record(optimizer, model, ["weight[0,0]", "loss"]) as recorder:
+        ...     for _ in range(3):
+        ...         optimizer.zero_grad()
+        ...         model(torch.ones(1, 1)).square().sum().backward()
+        ...         optimizer.step()
+        >>> run = recorder.trajectory()
+        >>> run.names, run.values.tolist()
+        (('weight[0,0]', 'loss'), [[1.0, 1.0], [0.5, 0.25], [0.25, 0.0625]])
+        >>> run.setting["optimizer"], run.setting["step"], run.setting["batch"]
+        ('SGD', 0.25, 1)
+    """
+    return Recorder(
+        optimizer,
+        model,
+        observables,
+        every=every,
+        path=path,
+        run=run,
+        arm=arm,
+        setting=setting,
+        chunk=chunk,
+        first_step=first_step,
+    )
+
+
+def observables_of(given: Sequence[Given]) -> list[Any]:
+    """Return what a list of observables stands for.
+
+    Raises:
+        ArgumentError: No list, an empty one, or something in it that is no observable.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+        raise ArgumentError(f"observables == {given!r:.60}, must be a list of at least one")
+    return [observable(item) for item in given]
+
+
+def _closure(arguments: tuple, named: dict) -> Any:
+    """Return the closure that a step was called with; the first argument is the optimizer itself."""
+    return arguments[1] if len(arguments) > 1 else named.get("closure")
+
+
+def _described(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the settings that an optimizer knows: what all its groups share, and what they do not."""
+    groups = [{k: v for k, v in group.items() if k not in ASIDE and _says(v)} for group in optimizer.param_groups]
+    shared = {k: v for k, v in groups[0].items() if all(k in g and g[k] == v for g in groups)}
+    found = {"optimizer": type(optimizer).__name__, **shared, "seed": torch.initial_seed()}
+    if own := [{k: v for k, v in group.items() if k not in shared} for group in groups if group != shared]:
+        found["groups"] = own
+    return found
+
+
+def _says(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str) or (
+        isinstance(value, tuple) and all(isinstance(v, int | float) for v in value)
+    )

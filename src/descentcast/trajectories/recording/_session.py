@@ -1,0 +1,220 @@
+"""A recording in the making: rows are drafted, committed, kept in memory, and written in chunks."""
+
+import atexit
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from descentcast import _checks
+from descentcast.errors import ArgumentError
+from descentcast.trajectories._trajectories import Trajectory
+from descentcast.trajectories.recording._files import STEP, VERSION, RowFile, assemble, is_step_size, schedule
+from descentcast.trajectories.recording._state import Measured, Meter, State
+
+PATIENCE = 5.0  # Seconds after which a chunk is written, however small.
+RESERVED = (STEP, "run", "name", "value", "")
+
+
+class Session:
+    """What every recorder does, whatever moves the parameters.
+
+    Args:
+        state: Where the training is; `state.step` is the step of the first row.
+        meters: What is measured, at every `every`-th step.
+        every: The cadence.
+        path: The file of rows, or None to keep them in memory only.
+        chunk: How many rows are written at once.
+        run: What the run is called.
+        arm: The arm it belongs to.
+        setting: What it is made with; may be added to later.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        meters: Sequence[Meter],
+        *,
+        every: int,
+        path: str | Path | None,
+        chunk: int,
+        run: str,
+        arm: str | None,
+        setting: dict[str, Any],
+    ) -> None:
+        self.state, self.setting = state, setting
+        self._every, self._chunk, self._run, self._arm = every, chunk, run, arm
+        names = [name for meter in meters for name in meter.names]
+        for i, name in enumerate(names):
+            if name in RESERVED or name in names[:i]:
+                raise ArgumentError(f"observables: two columns are called {name!r}" if name else "a column has no name")
+        self._streams = [_Stream(meter) for meter in meters]
+        self._logged: dict[str, dict[int, float]] = {}
+        self._written: dict[str, int] = {}  # Of each logged name, how many values are on disk.
+        self._draft: list[tuple[_Stream, Measured]] = []
+        self._rows = self._waiting = 0
+        self._since = time.monotonic()
+        self._file = RowFile(path) if path is not None else None
+        self._finished = False
+        self._said: dict[str, Any] | None = None
+        atexit.register(self.close, False)
+
+    @property
+    def due(self) -> bool:
+        """Whether the present step is recorded."""
+        return self.state.step % self._every == 0
+
+    def measure(self, moment: Literal["parameters", "gradients"]) -> None:
+        """Measure what is known at this moment, for the row of the present step."""
+        if moment == "parameters":
+            self._draft.clear()  # Of a step that failed.
+        with torch.no_grad():
+            for stream in self._streams:
+                meter = stream.meter
+                if meter.moment == moment and self._rows % meter.every == 0:
+                    value = meter.measure(self.state)
+                    if value is not None:
+                        self._draft.append((stream, value))
+
+    def drop(self) -> None:
+        """Forget the row of the present step: the step was not taken."""
+        self._draft.clear()
+
+    def commit(self) -> None:
+        """Keep the row of the present step, if one is due, and go on to the next step."""
+        if self._draft:
+            self._keep()
+            if self._waiting >= self._chunk or time.monotonic() - self._since > PATIENCE:
+                self.flush()
+        self.state.step += 1
+
+    def log(self, values: Mapping[str, float]) -> None:
+        """Keep values under names of their own at the present step; a later value of the same step replaces one."""
+        if self._finished:
+            raise ArgumentError("log: the recording has ended")
+        taken = {name for stream in self._streams for name in stream.meter.names}
+        for name, value in values.items():
+            if name in taken or name in RESERVED:
+                raise ArgumentError(f"log: {name!r} is already the name of a column")
+            self._logged.setdefault(str(name), {})[self.state.step] = float(value)
+
+    def flush(self) -> None:
+        """Bring the waiting rows to the host, and to the file if there is one."""
+        rows: dict[int, dict[str, Any]] = {}
+        for stream in self._streams:
+            steps, values = stream.settle()
+            for step, row in zip(steps, values.tolist(), strict=True):
+                rows.setdefault(step, {STEP: step}).update(zip(stream.meter.names, row, strict=True))
+        for name, values in self._logged.items():
+            for step in list(values)[self._written.get(name, 0) :]:
+                rows.setdefault(step, {STEP: step})[name] = values[step]
+            self._written[name] = len(values)
+        if self._file is not None and not self._file.closed:
+            self._file.append([row for _, row in sorted(rows.items())])
+            self._write_setting(self._file)
+        self._waiting, self._since = 0, time.monotonic()
+
+    def close(self, last_row: bool = True) -> None:
+        """End the recording, if asked with a last row where all that is recorded can be known of the parameters."""
+        if self._finished:
+            return
+        self._finished = True
+        atexit.unregister(self.close)
+        if last_row and self.due and all(stream.meter.moment == "parameters" for stream in self._streams):
+            self.measure("parameters")
+            self._keep()
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+
+    def trajectory(self, names: Sequence[str] | None = None) -> Trajectory:
+        """Return the rows of the named columns; by default of those at every recorded step, but for the step size."""
+        self.flush()
+        columns = {name: column for stream in self._streams for name, column in stream.columns().items()}
+        for name, values in self._logged.items():
+            columns[name] = (np.array(list(values), dtype=np.int64), np.array(list(values.values())))
+        chosen = self._usual if names is None else names
+        return assemble(columns, chosen, self._run, self._arm, self._whole_setting)
+
+    @property
+    def _whole_setting(self) -> dict[str, Any]:
+        rates = {n: c for s in self._streams for n, c in s.columns().items() if is_step_size(n)}
+        return schedule(rates) | self.setting
+
+    @property
+    def _usual(self) -> list[str]:
+        return [n for s in self._streams if s.meter.every == 1 for n in s.meter.names if not is_step_size(n)]
+
+    def _keep(self) -> None:
+        for stream, value in self._draft:
+            stream.steps.append(self.state.step)
+            stream.pending.append(value)
+        self._draft.clear()
+        self._rows += 1
+        self._waiting += 1
+
+    def _write_setting(self, file: RowFile) -> None:
+        content = {
+            "version": VERSION,
+            "run": self._run,
+            "arm": self._arm,
+            "columns": self._usual,
+            "finished": self._finished,
+            "setting": self._whole_setting,
+        }
+        if content != self._said:
+            file.write_setting(content)
+            self._said = content
+
+
+class _Stream:
+    """What one meter has measured: waiting as it came, or settled as arrays on the host."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.meter = meter
+        self.steps: list[int] = []
+        self.pending: list[Measured] = []
+        self._settled: list[tuple[list[int], np.ndarray]] = []
+
+    def settle(self) -> tuple[list[int], np.ndarray]:
+        """Return the waiting steps and their values, shape (rows, names); they wait no more."""
+        steps, pending = self.steps, self.pending
+        self.steps, self.pending = [], []
+        if not self.meter.names or not steps:
+            return [], np.empty((0, len(self.meter.names)))
+        values = self.meter.finish(to_host(pending)) if _even(pending) else self._one_by_one(pending)
+        self._settled.append((steps, values))
+        return steps, values
+
+    def columns(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return steps and values of each column, of what is settled."""
+        steps = np.array([step for some, _ in self._settled for step in some], dtype=np.int64)
+        values = np.concatenate([np.empty((0, len(self.meter.names))), *(v for _, v in self._settled)])
+        return {name: (steps, values[:, i]) for i, name in enumerate(self.meter.names)}
+
+    def _one_by_one(self, pending: list[Measured]) -> np.ndarray:
+        return np.concatenate([self.meter.finish(to_host([value])) for value in pending])
+
+
+def to_host(pending: Sequence[Measured]) -> np.ndarray:
+    """Return measurements, equally many numbers each, as an array of shape (rows, numbers); one transfer in all."""
+    flat = [part for value in pending for part in (value if isinstance(value, list | tuple) else (value,))]
+    tensors = [part for part in flat if isinstance(part, torch.Tensor)]
+    if len(tensors) < len(flat) or not flat:
+        return np.array([float(part) for part in flat]).reshape(len(pending), -1)  # pyright: ignore[reportArgumentType]
+    if len({(part.dtype, part.device) for part in tensors}) > 1:
+        tensors = [part.cpu().double() for part in tensors]
+    return torch.stack(tensors).cpu().double().numpy().reshape(len(pending), -1)
+
+
+def _even(pending: Sequence[Measured]) -> bool:
+    return len({len(value) if isinstance(value, list | tuple) else -1 for value in pending}) == 1
+
+
+def checked(every: Any, chunk: Any, path: str | Path | None, run: str | None) -> tuple[int, int, str]:
+    """Return the checked cadence and chunk, and what the run is called."""
+    name = run if run is not None else "run 0" if path is None else Path(path).stem
+    return _checks.integer("every", every, low=1), _checks.integer("chunk", chunk, low=1), name
