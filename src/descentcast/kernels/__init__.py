@@ -11,6 +11,7 @@ from descentcast.kernels._hitting import HittingTimes, committor, hitting
 from descentcast.kernels._in_context import InContextKernel
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
+from descentcast.kernels._markov import MarkovTest, markov_test
 from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._spectrum import StationaryLaw
@@ -27,6 +28,7 @@ __all__ = [
     "KernelDensityKernel",
     "KernelEstimator",
     "LocalLinearKernel",
+    "MarkovTest",
     "MetastableSets",
     "StackedKernel",
     "StationaryLaw",
@@ -35,5 +37,6 @@ __all__ = [
     "couple",
     "default_edges",
     "hitting",
+    "markov_test",
     "propagate",
 ]
