@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -96,6 +95,8 @@ def complete(
     """
     edges, rows, at, weights = _checked(edges, rows, known, weights)
     between = BARYCENTERS[_checks.one_of("method", method, METHODS)]
+    if len(at) == len(rows):
+        return Completed(rows.copy(), np.full(len(rows), "visited", dtype="<U12"), np.ones(len(rows)))
     centres, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     spread = _median_spread(rows[at], centres, widths)
     tail = max(spread, float(widths.max()))
@@ -105,11 +106,11 @@ def complete(
     done[at] = rows[at]
     source = np.full(len(rows), "completed", dtype="<U12")
     source[at] = "visited"
-    for left, right in pairwise(at):
+    for before in np.flatnonzero(np.diff(at) > 1):
+        left, right = at[before], at[before + 1]
         gap = np.arange(left + 1, right)
-        if len(gap):
-            shares = (centres[gap] - centres[left]) / (centres[right] - centres[left])
-            done[gap] = between(knots, rows[left], rows[right], shares)
+        shares = (centres[gap] - centres[left]) / (centres[right] - centres[left])
+        done[gap] = between(knots, rows[left], rows[right], shares)
     for outward, outside in ((at[::-1], np.arange(at[-1] + 1, len(rows))), (at, np.arange(at[0]))):
         if len(outside):
             copied = method == "nearest"
@@ -140,8 +141,9 @@ def _checked(
 
 def _quantile(knots: np.ndarray, left: np.ndarray, right: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """Exact W2 barycenters of two laws with uniform mass between knots, a row for each share of the right one."""
-    below = [_distribution(row) for row in (left, right)]
-    levels = np.unique(np.concatenate(below))
+    below = _distribution(np.array([left, right]))
+    levels = np.sort(below, axis=None)
+    levels = levels[np.append(True, levels[1:] != levels[:-1])]  # each once
     left_places, right_places = (_places(knots, b, levels) for b in below)
     # Between two levels of the merged list both quantile functions are straight, and so is their average.
     places = (1 - shares[:, None]) * left_places + shares[:, None] * right_places
@@ -153,9 +155,13 @@ def _places(knots: np.ndarray, below: np.ndarray, levels: np.ndarray) -> np.ndar
     """Quantiles right of the first and left of the second of each pair of neighbouring levels, in one row."""
     # Every value of `below` is a level, so no pair spans two cells with mass, and exactly one cell holds it.
     cell = np.searchsorted(below, levels[:-1], side="right") - 1
-    pairs = np.stack([levels[:-1], levels[1:]], axis=1)
-    share = (pairs - below[cell, None]) / (below[cell + 1] - below[cell])[:, None]
-    return (knots[cell, None] + share * np.diff(knots)[cell, None]).ravel()
+    start, rise = below[cell], below[cell + 1] - below[cell]
+    low = knots[cell]
+    width = knots[cell + 1] - low
+    places = np.empty((len(cell), 2))
+    for side, level in enumerate((levels[:-1], levels[1:])):
+        places[:, side] = low + (level - start) / rise * width
+    return places.ravel()
 
 
 def _sinkhorn(knots: np.ndarray, left: np.ndarray, right: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -239,13 +245,15 @@ def _median_spread(rows: np.ndarray, centres: np.ndarray, widths: np.ndarray) ->
     return float(np.sqrt(np.median(variances)))
 
 
-def _distribution(row: np.ndarray) -> np.ndarray:
-    """Distribution function at the knots: exactly 0 at the first and 1 at the last."""
-    below = np.concatenate([[0.0], np.cumsum(np.maximum(row, 0.0))])
-    return below / below[-1]
+def _distribution(rows: np.ndarray) -> np.ndarray:
+    """Distribution functions at the knots (last axis): exactly 0 at the first and 1 at the last."""
+    below = np.zeros((*rows.shape[:-1], rows.shape[-1] + 1))
+    np.cumsum(np.maximum(rows, 0.0), axis=-1, out=below[..., 1:])
+    return below / below[..., -1:]
 
 
 def _masses(below: np.ndarray) -> np.ndarray:
     """Masses below, in and above the cells from distribution functions at the edges, shape (k, n + 1)."""
-    ends = np.zeros((len(below), 1)), np.ones((len(below), 1))
-    return np.maximum(np.diff(np.hstack([ends[0], below, ends[1]]), axis=1), 0.0)
+    reached = np.ones((len(below), below.shape[1] + 2))
+    reached[:, 0], reached[:, 1:-1] = 0.0, below
+    return np.maximum(reached[:, 1:] - reached[:, :-1], 0.0)
