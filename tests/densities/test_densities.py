@@ -8,7 +8,7 @@ from tests.conftest import FakeModel
 
 import descentcast as dc
 from descentcast.densities import RULES, candidates, lay_out, pool, read_densities, regrid
-from descentcast.densities._densities import _stretches
+from descentcast.densities._densities import _stretches, _windows
 from descentcast.densities._pooling import running_choice
 from descentcast.encoding import View
 from descentcast.errors import ArgumentError
@@ -141,6 +141,31 @@ def test_ranges_widen_and_know_nothing_of_later_values(seed):
         assert (values[:end] >= low).all()
         assert (values[:end] <= high).all()
         assert _stretches(values[: max(start + 1, 8)])[-1] == (start, low, high)
+
+
+@given(st.integers(0, 50), st.integers(1, 200), st.integers(2, 90))
+def test_windows_read_every_row_once_with_half_of_what_fits(start, rows, room):
+    windows = _windows(start, start + rows, room)
+    read = np.concatenate([np.arange(row, stop) for _, row, stop in windows])
+    assert read.tolist() == list(range(start, start + rows))
+    for first, row, stop in windows:
+        assert stop - first <= max(room, 1)
+        assert first <= row
+        assert first == 0 or row - first >= room // 2 - 1
+
+
+def test_a_run_longer_than_the_model_reads_is_read_in_windows(tiny_model, monkeypatch):
+    """Rows whose whole past fits are what they are without the limit; all are laws, and the result says so."""
+    values = np.random.default_rng(0).normal(size=40)
+    whole = dc.next_densities(values, model=tiny_model, range=(-4, 4))
+    monkeypatch.setattr(tiny_model, "max_length", 66)
+    cut = dc.next_densities(values, model=tiny_model, range=(-4, 4))
+    np.testing.assert_allclose(cut.probs[:20], whole.probs[:20], atol=1e-5)
+    np.testing.assert_allclose(cut.probs.sum(axis=1), 1)
+    assert cut.notes == ("tiny reads 20 values: later rows rest on the 10 to 20 before them",)
+    assert whole.notes == ()
+    own = dc.next_densities(values[20:40], model=tiny_model, range=(-4, 4))
+    np.testing.assert_allclose(cut.probs[-10:], own.probs[-10:], atol=1e-5)
 
 
 def test_mass_outside_digits_is_measured(tiny_model):

@@ -74,6 +74,25 @@ def test_every_row_is_a_distribution(fake_model, rows, completion):
         assert (kernel.matrix.sum(axis=1) > 0).all()
 
 
+def test_runs_longer_than_the_model_reads_are_shown_in_excerpts(fake_model, monkeypatch):
+    """The fake model's rows depend on the probed state alone, so they are the same; what it reads fits."""
+    runs = dc.Trajectories.from_arrays([np.random.default_rng(0).uniform(0, 100, 300)])
+    edges = np.linspace(0, 100, 21)
+    whole = dc.InContextKernel(fake_model, views=2, rows="probed").fit(runs, edges)
+    lengths = []
+    read = type(fake_model).log_probs
+
+    def counted(self, forest):
+        lengths.append(len(forest.prompt) + forest.depths.max() + 1)
+        return read(self, forest)
+
+    monkeypatch.setattr(type(fake_model), "log_probs", counted)
+    monkeypatch.setattr(fake_model, "max_length", 200)
+    cut = dc.InContextKernel(fake_model, views=2, rows="probed").fit(runs, edges)
+    assert max(lengths) <= 200
+    np.testing.assert_allclose(cut.kernel_.matrix, whole.kernel_.matrix, atol=0.02)
+
+
 def test_auto_probes_only_models_that_know_restarts():
     context = runs(steps=12)
     for restarts, source in ((True, "probed"), (False, "visited")):

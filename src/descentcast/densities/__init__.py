@@ -1,6 +1,6 @@
 """Hierarchy-PDF: from digit probabilities to densities over the state grid."""
 
-from descentcast.densities._context import Context, Points, lay_out
+from descentcast.densities._context import Context, Points, lay_out, most_values
 from descentcast.densities._densities import Densities, next_densities
 from descentcast.densities._digit_tree import read_densities
 from descentcast.densities._grids import RULES, pool, regrid, within
@@ -15,6 +15,7 @@ __all__ = [
     "candidates",
     "clear_store",
     "lay_out",
+    "most_values",
     "next_densities",
     "pool",
     "read_densities",

@@ -14,7 +14,7 @@ from descentcast import _checks
 from descentcast._types import Cells
 from descentcast.encoding import View
 from descentcast.errors import ArgumentError
-from descentcast.language_models import Alphabet
+from descentcast.language_models import Alphabet, LanguageModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,13 @@ class Context:
         numbers = _symbols(codes, self.groups, self.alphabet)
         chains = tuple((self.alphabet.newline, *row, self.alphabet.separator) for row in numbers.tolist())
         return Points(np.full(len(numbers), len(self.prompt) - 1), chains)
+
+
+def most_values(model: LanguageModel, digits: int) -> int:
+    """Return how many values of one run, or of a few, a model reads with a probed row after them."""
+    groups = digits // model.alphabet.digits_per_symbol
+    probe = 2 * groups + 2
+    return max((model.max_length - probe) // (groups + 1), 0)
 
 
 def lay_out(columns: Sequence[np.ndarray], view: View, alphabet: Alphabet) -> Context:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from descentcast import _checks, language_models
 from descentcast._types import Edges, Probabilities, RandomState
-from descentcast.densities._context import lay_out
+from descentcast.densities._context import lay_out, most_values
 from descentcast.densities._grids import RULES, regrid, within
 from descentcast.densities._pooling import candidates, running_choice
 from descentcast.densities._store import stored_densities
@@ -114,16 +114,21 @@ def next_densities(
     ends = [start for start, *_ in stretches[1:]] + [len(values)]
     rows, rules, outside, pruned = [], [], [], 0.0
     running = np.zeros(len(RULES))
+    room = most_values(loaded, digits)
     for (start, low, high), end in zip(stretches, ends, strict=True):
         # Each stretch is pooled and scored on its own grid: a range that widens later must not change these rows.
         own = View(low, high, digits)
         read = []
         for view in draw_views(low, high, count, digits, rng):
-            context = lay_out([values[:end]], view, loaded.alphabet)
-            found = stored_densities(loaded, context, context.points.take(np.arange(start, end)), PRUNED)
-            read.append(within(view.by_value(found.probs), view.edges, own.edges))
-            outside.append(found.outside)
-            pruned = max(pruned, float(found.pruned.max()))
+            parts = []
+            for first, row, stop in _windows(start, end, room):
+                context = lay_out([values[first:stop]], view, loaded.alphabet)
+                points = context.points.take(np.arange(row - first, stop - first))
+                parts.append(stored_densities(loaded, context, points, PRUNED))
+            probs = np.concatenate([part.probs for part in parts])
+            read.append(within(view.by_value(probs), view.edges, own.edges))
+            outside += [part.outside for part in parts]
+            pruned = max(pruned, *(float(part.pruned.max()) for part in parts))
         pooled = candidates(np.stack(read))
         # The last row of a stretch is the density of a value that its range may not hold: it scores nothing.
         choice, running = running_choice(pooled, own.encode(values[start + 1 : end]), running)
@@ -135,7 +140,25 @@ def next_densities(
         rules=np.array(rules),
         outside_mass=np.concatenate(outside),
         pruned_mass=pruned,
+        notes=(f"{loaded.name} reads {room} values: later rows rest on the {room // 2} to {room} before them",)
+        if room < len(values)
+        else (),
     )
+
+
+def _windows(start: int, end: int, room: int) -> list[tuple[int, int, int]]:
+    """Return (first value shown, first row read, end) of the windows that read rows [start, end) of a run.
+
+    One where the model reads that many values; else every row but the first ones sees at least half of what fits.
+    """
+    if end <= room or room < 2:
+        return [(0, start, end)]
+    windows, row = [], start
+    while row < end:
+        stop = min(end, max(row + (room + 1) // 2, room))
+        windows.append((max(stop - room, 0), row, stop))
+        row = stop
+    return windows
 
 
 def _stretches(values: np.ndarray) -> list[tuple[int, float, float]]:

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from descentcast._types import Edges
-from descentcast.densities import RULES, lay_out, pool, stored_densities, within
+from descentcast.densities import RULES, lay_out, most_values, pool, stored_densities, within
 from descentcast.encoding import draw_views
 from descentcast.errors import ArgumentError
 from descentcast.kernels._completion import complete
+from descentcast.kernels._excerpts import excerpt
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.language_models import LanguageModel
 
@@ -79,7 +80,9 @@ def read_kernel(
 
     read, outside, pruned = [], [], 0.0
     for k, view in enumerate(draw_views(edges[0], edges[-1], views, digits, rng)):
-        context = lay_out(columns, view, model.alphabet)
+        # Probed rows need no visit of their own, so that runs longer than the model reads are shown in excerpts.
+        shown = excerpt(columns, most_values(model, digits), rng) if probed else columns
+        context = lay_out(shown, view, model.alphabet)
         points = context.probes(view.encode((edges[:-1] + edges[1:]) / 2)) if probed else context.points
         found = stored_densities(model, context, points, PRUNED)
         # No run in the context has left the grid, so what a model puts there is noise, and would leak at every step.
