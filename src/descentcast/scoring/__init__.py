@@ -7,9 +7,11 @@ mass below and above the grid, and stand for one more cell on each side, as wide
 
 from descentcast.scoring._calibration import calibration, central_interval, coverage, pit, quantiles
 from descentcast.scoring._distances import bhattacharyya, hellinger, total_variation, wasserstein1
+from descentcast.scoring._recalibration import RecalibrationMap, recalibrate
 from descentcast.scoring._scores import crps, log_score, prequential_log_score
 
 __all__ = [
+    "RecalibrationMap",
     "bhattacharyya",
     "calibration",
     "central_interval",
@@ -20,6 +22,7 @@ __all__ = [
     "pit",
     "prequential_log_score",
     "quantiles",
+    "recalibrate",
     "total_variation",
     "wasserstein1",
 ]
