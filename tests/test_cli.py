@@ -57,6 +57,40 @@ def test_json_is_all_that_is_printed(run_file, with_fake_model, monkeypatch, cap
     assert sum(row["probability"] for row in landing) == pytest.approx(1)
 
 
+def test_forecast_shows_each_members_held_out_score_and_weight(run_file, with_fake_model, monkeypatch, capsys):
+    good = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--views", 1]
+    code, text, _ = call(monkeypatch, capsys, *good, "--json")
+    assert code == 0
+    result = json.loads(text)
+    held_out = {row["member"]: row for row in result["held_out"]}
+    assert list(held_out) == ["InContextKernel(smollm2-135m)", "LocalLinearKernel", "KernelDensityKernel", "stack"]
+    assert sum(row["weight"] for row in result["held_out"][:-1]) == pytest.approx(1)
+    assert held_out["stack"]["weight"] is None
+    assert {row["transitions"] for row in result["held_out"]} == {21}
+    best = max(row["log_score"] for row in result["held_out"][:-1])
+    assert held_out["stack"]["log_score"] >= best - np.log(3) / 21
+    assert all(row["low"] is not None for row in result["landing"])
+    code, text, _ = call(monkeypatch, capsys, *good)
+    assert "Held-out score" in text
+    assert "LocalLinearKernel" in text
+
+
+def test_forecast_by_classical_estimators_needs_no_language_model(run_file, monkeypatch, capsys):
+    monkeypatch.setattr("descentcast.language_models.load_model", None)
+    arguments = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--json"]
+    code, text, _ = call(monkeypatch, capsys, *arguments, "--estimator", "counts", "--estimator", "autoregressive")
+    assert code == 0
+    result = json.loads(text)
+    assert "model" not in result
+    assert [row["member"] for row in result["held_out"]] == ["CountKernel", "AutoregressiveKernel", "stack"]
+    code, text, error = call(monkeypatch, capsys, *arguments, "--estimator", "local-linear")
+    assert code == 0
+    assert json.loads(text)["held_out"][0]["weight"] == 1
+    code, _, error = call(monkeypatch, capsys, *arguments, "--estimator", "magic")
+    assert code == 2
+    assert "magic" in error
+
+
 def test_bad_input_is_one_line_and_exit_code_2(run_file, tmp_path, monkeypatch, capsys):
     words, short, gpt = tmp_path / "words.csv", tmp_path / "short.csv", tmp_path / "gpt2"
     words.write_text("w\n1.0\nabc\n2.0\n")

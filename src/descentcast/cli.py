@@ -12,6 +12,9 @@ import descentcast as dc
 from descentcast.errors import ArgumentError, DescentcastError
 
 BAD_INPUT = 2
+IN_CONTEXT = "in-context"
+# Those of the default stack first.
+ESTIMATORS = (IN_CONTEXT, "local-linear", "conditional-density", "autoregressive", "counts")
 
 
 def main() -> None:
@@ -62,12 +65,17 @@ def cli() -> None:
 )
 @click.option("--steps", type=int, required=True, help="How many recorded steps ahead.")
 @click.option("--columns", help="Coordinates to read, comma-separated; all by default.")
+@click.option(
+    "--estimator", "estimators", multiple=True, type=click.Choice(ESTIMATORS), default=ESTIMATORS[:3],
+    help="Whose kernels are stacked, weighted by held-out score; repeat. One alone is used as it is.",
+)  # fmt: skip
 @_reading_options
 def forecast(
     runs: tuple[str, ...],
     starts: tuple[str, ...],
     steps: int,
     columns: str | None,
+    estimators: tuple[str, ...],
     model: str,
     digits: int,
     views: int,
@@ -84,27 +92,35 @@ def forecast(
         raise ArgumentError(f"steps == {steps}, must be at least 1")
     _check_starts(points, recorded)
     folder = dc.reports.writable(out) if out else None
-    with dc.reports.show_progress(f"{model} reads", hidden=as_json) as progress:
-        estimator = dc.InContextKernel(
-            model, digits, views, rows, completion, random_state=seed, progress=progress
-        )  # fmt: skip
-        estimator.fit(recorded)
-    result = dc.forecast(estimator, points if len(recorded.names) > 1 else [p[0] for p in points], steps)
+    hidden = as_json or IN_CONTEXT not in estimators
+    with dc.reports.show_progress(f"{model} reads", hidden=hidden) as progress:
+        reader = dc.InContextKernel(model, digits, views, rows, completion, random_state=seed, progress=progress)
+        stack = dc.StackedKernel([_member(name, reader) for name in dict.fromkeys(estimators)], seed)
+        stack.fit(recorded)
+    result = dc.forecast(stack, points if len(recorded.names) > 1 else [p[0] for p in points], steps)
     summary = result.to_dict() | {
-        "model": model,
         "runs": [run.run for run in recorded],
-        "log_score": estimator.log_score_,
-        "pooling": estimator.rules_,
-        "outside_mass": estimator.outside_mass_,
+        "estimators": list(dict.fromkeys(estimators)),
+        "held_out": json.loads(str(stack.held_out_scores_.to_json(orient="records"))),
     }
+    readers = [member for member in stack.members_ if isinstance(member, dc.InContextKernel)]
+    for read in readers:
+        summary |= {
+            "model": model,
+            "log_score": read.log_score_,
+            "pooling": read.rules_,
+            "outside_mass": read.outside_mass_,
+        }
     saved = dc.reports.save_result(folder, "forecast", summary, dc.plot(result)) if folder else ()
     if as_json:
         click.echo(json.dumps(summary))
         return
     title = f"Landing after {steps} steps, from {len(recorded)} run(s) of {sum(map(len, recorded))} values in all"
     dc.reports.show_table(result.landing, title)
-    scores = ", ".join(f"{score:.2f}" for score in estimator.log_score_)
-    click.echo(f"{model}: log score in sample {scores} nats a step, views pooled by {', '.join(estimator.rules_)}")
+    shown = [{k: v for k, v in row.items() if k != "coordinate" or recorded.names[1:]} for row in summary["held_out"]]
+    dc.reports.show_table(shown, "Held-out score: log density of steps after those known, nats, higher is better")
+    for read in readers:
+        click.echo(f"{model}: views pooled by {', '.join(read.rules_)}")
     _close(result.notes, saved)
 
 
@@ -193,6 +209,17 @@ def cache_clear(as_json: bool) -> None:
     """Drop all densities that are kept; models stay."""
     cleared = dc.densities.clear_store()
     click.echo(json.dumps(cleared) if as_json else f"{cleared['removed']} entries dropped from {cleared['path']}")
+
+
+def _member(name: str, reader: Any) -> Any:
+    """Return the estimator of that name; the language model's is `reader`."""
+    classical = {
+        "local-linear": dc.LocalLinearKernel,
+        "conditional-density": dc.KernelDensityKernel,
+        "autoregressive": dc.AutoregressiveKernel,
+        "counts": dc.CountKernel,
+    }
+    return reader if name == IN_CONTEXT else classical[name]()
 
 
 def _numbers(text: str, names: tuple[str, ...]) -> list[float]:

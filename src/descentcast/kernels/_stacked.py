@@ -125,7 +125,7 @@ class StackedKernel(KernelEstimator):
             kernels = [_of(member.kernel_, i) for member in members]
             earlier = [[_of(kernel, i) for kernel in forward] for forward in known]
             part = _stack(kernels, earlier, folds, runs.coordinate(i), grid)
-            told = _notes(part, labels, kernels, runs.names[i])
+            told = _notes(part, labels, kernels)
             kernel = self._finished(replace(part.kernel, notes=told), runs, i, notes[i])
             parts.append(replace(part, kernel=replace(kernel, notes=tuple(dict.fromkeys(kernel.notes)))))
         vars(self).pop("replicates_", None)
@@ -202,9 +202,10 @@ def _stack(
     visits, trust = _visits(columns, edges), _trust(columns, edges)
     rows = tempered(mixture.weights, trust)
     weight = (rows * np.column_stack([kernel.evidence.weight for kernel in kernels])).sum(axis=1)
+    alone = kernels[0].evidence if len(kernels) == 1 else None
     kernel = replace(
         mix(kernels, rows),
-        evidence=Evidence(visits, source_of(visits), np.clip(weight, 0, 1)),
+        evidence=alone or Evidence(visits, source_of(visits), np.clip(weight, 0, 1)),
         projected=any(kernel.projected for kernel in kernels),
     )
     return _Coordinate(kernel, held_out, mixture, _iterated(earlier, held_out, mixture, folds, columns, edges), trust)
@@ -255,8 +256,10 @@ def _redrawn_weights(part: _Coordinate, rng: np.random.Generator) -> Float[np.nd
     return mixture_of(np.hstack([log_mass[:, first:after] for _, first, after in drawn])).weights
 
 
-def _notes(part: _Coordinate, labels: list[str], kernels: list[TransitionKernel], name: str) -> tuple[str, ...]:
+def _notes(part: _Coordinate, labels: list[str], kernels: list[TransitionKernel]) -> tuple[str, ...]:
     weights = part.mixture.weights
+    if len(labels) == 1:
+        return kernels[0].notes
     shares = ", ".join(f"{label} {weight:.2f}" for label, weight in zip(labels, weights, strict=True))
     count = len(part.held_out[0].mass)
     if count:
@@ -264,7 +267,7 @@ def _notes(part: _Coordinate, labels: list[str], kernels: list[TransitionKernel]
     else:
         first = f"weights {shares}: too few steps to hold any out"
     notes = [first]
-    if (part.trust < 1).any() and len(labels) > 1:
+    if (part.trust < 1).any():
         edges, inside = part.kernel.edges, np.flatnonzero(part.trust == 1)
         low, high = (edges[inside[0]], edges[inside[-1] + 1]) if len(inside) else (np.nan, np.nan)
         notes.append(f"outside [{low:.4g}, {high:.4g}], where runs have been, the weights go towards equal ones")
