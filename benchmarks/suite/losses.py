@@ -33,7 +33,7 @@ def loss_scores(family: str, seed: int, model: LanguageModel | None) -> dict[str
         for name in ("AR(1)", "local-linear"):
             laws[name] = [classical_laws(CLASSICAL[name], values[:-1], s) for s in scored]
     else:
-        rehearsed = stretches(values, np.unique(np.linspace(first // 3, first - 1, REHEARSED).round().astype(int)))
+        rehearsed = np.unique(np.linspace(first // 3, first - 1, REHEARSED).round().astype(int))
         pooled = model_laws(model, values, rehearsed, scored, generator("views", family, seed))
         laws = {label(count): found for count, found in pooled.items()}
     return {

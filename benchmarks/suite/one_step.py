@@ -104,20 +104,23 @@ def view_laws(
 def model_laws(
     model: LanguageModel,
     values: np.ndarray,
-    rehearsed: list[Stretch],
+    rehearsed: np.ndarray,
     scored: list[Stretch],
     rng: np.random.Generator,
     views: tuple[int, ...] = (1, VIEWS),
 ) -> dict[int, list[np.ndarray]]:
     """Return, for each number of views, a language model's pooled laws (Q, n + 2) on each scored stretch.
 
-    The identity view is the first of the several, so all are read once.
+    The identity view is the first of the several, so all are read once. The steps `rehearsed` come before the first
+    stretch and are read with its grid, so from the same prompts: what they choose is used later than all it knows.
     """
     running = {count: np.zeros(len(RULES)) for count in views}
     laws: dict[int, list[np.ndarray]] = {count: [] for count in views}
-    for i, stretch in enumerate([*rehearsed, *scored]):
-        stacked = view_laws(model, values, stretch, max(views), rng)
-        following, rows = values[stretch.steps + 1], np.arange(len(stretch.steps))
+    for i, stretch in enumerate(scored):
+        early = 0 if i else len(rehearsed)
+        steps = np.concatenate([rehearsed[:early], stretch.steps])
+        stacked = view_laws(model, values, Stretch(steps, stretch.edges), max(views), rng)
+        following, rows = values[steps + 1], np.arange(len(steps))
         cells = np.clip(np.searchsorted(stretch.edges, following, side="right") - 1, 0, len(stretch.edges) - 2)
         # A value beyond the grid has no cell: it speaks for no rule.
         inside = (following >= stretch.edges[0]) & (following <= stretch.edges[-1])
@@ -126,8 +129,8 @@ def model_laws(
             scores = np.where(inside, np.log(np.maximum(pooled[:, rows, cells], FLOOR)), 0.0)
             totals = running[count][:, None] + np.cumsum(np.pad(scores, ((0, 0), (1, 0))), axis=1)
             running[count] = totals[:, -1]
-            if i >= len(rehearsed):
-                laws[count].append(np.pad(pooled[totals[:, :-1].argmax(axis=0), rows], ((0, 0), (1, 1))))
+            chosen = pooled[totals[:, :-1].argmax(axis=0), rows]
+            laws[count].append(np.pad(chosen[early:], ((0, 0), (1, 1))))
     return laws
 
 
@@ -155,8 +158,8 @@ def one_step(chain: Chain, seed: int, model: LanguageModel | None, lengths: tupl
                 laws[name] = [classical_laws(estimator, values[:length], s) for s in scored]
             laws[GRID] = [chain.cell_laws(_cells(values[s.steps], s.edges), s.edges) for s in scored]
         else:
-            rehearsed = stretches(values[:length], rehearsal_steps(length))
-            pooled = model_laws(model, values, rehearsed, scored, generator("views", chain.name, seed))
+            rng = generator("views", chain.name, seed)
+            pooled = model_laws(model, values, rehearsal_steps(length), scored, rng)
             laws = {label(count): found for count, found in pooled.items()}
         truth = [chain.law(values[s.steps], s.edges) for s in scored]
         spread = [chain.spread(values[s.steps]) for s in scored]

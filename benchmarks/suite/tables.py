@@ -175,6 +175,7 @@ def speed_table(store: Store) -> list[Record]:
             "model": r["model"],
             "seconds": f"{r['values']['fit']:.2f}",
             "of them reading": f"{r['values']['read']:.2f}",
+            "processor seconds": f"{r['values']['cpu']:.2f}",
             "threads": r["threads"],
             "device": r["device"],
         }

@@ -52,9 +52,7 @@ def test_later_values_change_no_earlier_grid_or_law(run, fake_model):
     answers = []
     for values in (run, other):
         scored = stretches(values[:60], np.arange(40, 60, 2))
-        pooled = model_laws(
-            fake_model, values, stretches(values, np.arange(10, 40, 5)), scored, np.random.default_rng(0)
-        )
+        pooled = model_laws(fake_model, values, np.arange(10, 40, 5), scored, np.random.default_rng(0))
         laws = [np.concatenate(each) for each in pooled.values()]
         laws += [np.concatenate([classical_laws(e, values[:60], s) for s in scored]) for e in CLASSICAL.values()]
         answers.append((scored, laws))
@@ -80,8 +78,17 @@ def test_a_model_read_at_every_step_is_what_next_densities_reads(run, fake_model
     edges = np.linspace(low, high, CELLS + 1)
     found = dc.next_densities(run, fake_model, views=views, range=(low, high), random_state=0)
     every = Stretch(np.arange(60), edges)
-    laws = model_laws(fake_model, run, [], [every], np.random.default_rng(0), (1, views))[views]
+    laws = model_laws(fake_model, run, np.arange(0), [every], np.random.default_rng(0), (1, views))[views]
     np.testing.assert_allclose(laws[0][:, 1:-1], found.probs[:60], atol=1e-12)
+
+
+def test_rules_are_chosen_on_rehearsed_steps_as_on_all(run, fake_model):
+    low, high = float(run.min() - 0.2), float(run.max() + 0.2)
+    edges = np.linspace(low, high, CELLS + 1)
+    found = dc.next_densities(run, fake_model, views=4, range=(low, high), random_state=0)
+    later = Stretch(np.arange(40, 60), edges)
+    laws = model_laws(fake_model, run, np.arange(40), [later], np.random.default_rng(0))[4]
+    np.testing.assert_allclose(laws[0][:, 1:-1], found.probs[40:60], atol=1e-12)
 
 
 def test_the_true_kernel_is_at_the_floor(run):
