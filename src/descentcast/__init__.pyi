@@ -14,7 +14,9 @@ from .encoding import Log as Log
 from .encoding import Logit as Logit
 from .encoding import View as View
 from .forecasts import Basins as Basins
+from .forecasts import Calibration as Calibration
 from .forecasts import Forecast as Forecast
+from .forecasts import calibration as calibration
 from .forecasts import forecast as forecast
 from .forecasts import minima as minima
 from .kernels import AutoregressiveKernel as AutoregressiveKernel
@@ -23,13 +25,17 @@ from .kernels import CoupledKernel as CoupledKernel
 from .kernels import InContextKernel as InContextKernel
 from .kernels import KernelDensityKernel as KernelDensityKernel
 from .kernels import LocalLinearKernel as LocalLinearKernel
+from .kernels import MarkovTest as MarkovTest
 from .kernels import StackedKernel as StackedKernel
 from .kernels import TransitionKernel as TransitionKernel
 from .kernels import couple as couple
+from .kernels import markov_test as markov_test
 from .language_models import LanguageModel as LanguageModel
 from .language_models import load_model as load_model
 from .reports import plot as plot
 from .reports import plot_landing as plot_landing
+from .scoring import RecalibrationMap as RecalibrationMap
+from .scoring import recalibrate as recalibrate
 from .trajectories import Trajectories as Trajectories
 from .trajectories import Trajectory as Trajectory
 from .trajectories import list_runs as list_runs

@@ -9,6 +9,7 @@ from descentcast.kernels._coupled import CoupledKernel, couple
 from descentcast.kernels._grid import default_edges
 from descentcast.kernels._hitting import HittingTimes, committor, hitting
 from descentcast.kernels._in_context import InContextKernel
+from descentcast.kernels._interpolation import rows_at
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._markov import MarkovTest, markov_test
@@ -39,4 +40,5 @@ __all__ = [
     "hitting",
     "markov_test",
     "propagate",
+    "rows_at",
 ]
