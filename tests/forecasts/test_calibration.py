@@ -48,8 +48,6 @@ def test_the_true_kernel_covers_what_it_says_at_every_lag():
         assert row.units == 10
     shares = found.histogram.drop(columns=["coordinate", "lag"]).to_numpy()
     assert shares == pytest.approx(np.full((2, 10), 0.1), abs=0.05)
-        np.full((2, 10), 0.1), abs=0.05
-    )
     # The intervals of ten steps are those of the law of ten steps.
     spread = SD * np.sqrt((1 - SLOPE ** (2 * np.array([1, 10]))) / (1 - SLOPE**2))
     widths = found.table[found.table["level"] == 0.8]["width"]
