@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from descentcast import _checks, language_models
 from descentcast._types import Edges, RandomState
+from descentcast.densities import most_values
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._completion import METHODS
 from descentcast.kernels._forward_reading import read_beginnings
@@ -141,14 +142,13 @@ class InContextKernel(KernelEstimator):
         """Fit, and return the kernels of beginnings of the runs: see `KernelEstimator.fit_forward`.
 
         Densities read at visits serve all beginnings; probes of all of them share one more pass over the context.
-        Longer contexts than the model reads are read anew for each beginning.
+        Contexts longer than the model reads are shown in excerpts, anew for each beginning.
         """
         runs = as_trajectories(trajectories)
         self._check_parameters()
         grids, notes = grids_of(runs, edges)
         model, progress = self._model(), self.progress
-        symbols = sum(map(len, runs)) * (self.digits // model.alphabet.digits_per_symbol + 1)
-        if symbols + 2 * self.digits + 2 > model.max_length:
+        if sum(map(len, runs)) > most_values(model, self.digits):
             return super().fit_forward(runs, edges, known)
         total = 2 * self.views * len(grids)
         self._fit(model, runs, grids, notes, (lambda done, _: progress(done, total)) if progress else None)
