@@ -26,8 +26,10 @@ from .kernels import InContextKernel as InContextKernel
 from .kernels import KernelDensityKernel as KernelDensityKernel
 from .kernels import LocalLinearKernel as LocalLinearKernel
 from .kernels import MarkovTest as MarkovTest
+from .kernels import ObservableChoice as ObservableChoice
 from .kernels import StackedKernel as StackedKernel
 from .kernels import TransitionKernel as TransitionKernel
+from .kernels import choose_observable as choose_observable
 from .kernels import couple as couple
 from .kernels import markov_test as markov_test
 from .language_models import LanguageModel as LanguageModel

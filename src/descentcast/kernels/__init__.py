@@ -14,6 +14,7 @@ from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._markov import MarkovTest, markov_test
 from descentcast.kernels._metastable import MetastableSets
+from descentcast.kernels._observables import ObservableChoice, choose_observable
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._spectrum import StationaryLaw
 from descentcast.kernels._stacked import StackedKernel
@@ -31,9 +32,11 @@ __all__ = [
     "LocalLinearKernel",
     "MarkovTest",
     "MetastableSets",
+    "ObservableChoice",
     "StackedKernel",
     "StationaryLaw",
     "TransitionKernel",
+    "choose_observable",
     "committor",
     "couple",
     "default_edges",
