@@ -132,15 +132,6 @@ def assemble(
     return Trajectory(values, tuple(names), steps, run, arm, setting, diverged, notes)
 
 
-def schedule(columns: Columns) -> dict[str, Any]:
-    """Return the first step size, and whether all of them stayed."""
-    rates = [values for name, (_, values) in columns.items() if is_step_size(name) and len(values)]
-    if not rates:
-        return {}
-    constant = all((values == values[0]).all() for values in rates)
-    return {STEP: float(rates[0][0]), "schedule": "constant" if constant else f"column {STEP_SIZE}"}
-
-
 def is_step_size(name: str) -> bool:
     """Return whether a column holds step sizes."""
     return name == STEP_SIZE or name.startswith(STEP_SIZE + ":")

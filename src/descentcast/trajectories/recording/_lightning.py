@@ -52,7 +52,7 @@ class LightningRecorder(Adapter, Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the validation metrics."""
-        if isinstance(self.recording, Recorder) and trainer.training and not trainer.sanity_checking:
+        if isinstance(self.recording, Recorder) and self.recording.running:
             metrics = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val")}
             self.recording.log(metrics)
 

@@ -12,7 +12,7 @@ import torch
 from descentcast import _checks
 from descentcast.errors import ArgumentError
 from descentcast.trajectories._trajectories import Trajectory
-from descentcast.trajectories.recording._files import STEP, VERSION, RowFile, assemble, is_step_size, schedule
+from descentcast.trajectories.recording._files import STEP, STEP_SIZE, VERSION, RowFile, assemble, is_step_size
 from descentcast.trajectories.recording._state import Measured, Meter, State
 
 PATIENCE = 5.0  # Seconds after which a chunk is written, however small.
@@ -55,6 +55,8 @@ class Session:
         self._logged: dict[str, dict[int, float]] = {}
         self._written: dict[str, int] = {}  # Of each logged name, how many values are on disk.
         self._draft: list[tuple[_Stream, Measured]] = []
+        self._first_rates: np.ndarray | None = None
+        self._schedule: dict[str, Any] = {}
         self._rows = self._waiting = 0
         self._since = time.monotonic()
         self._file = RowFile(path) if path is not None else None
@@ -106,7 +108,9 @@ class Session:
         rows: dict[int, dict[str, Any]] = {}
         for stream in self._streams:
             steps, values = stream.settle()
-            for step, row in zip(steps, values.tolist(), strict=True):
+            if len(steps) and is_step_size(stream.meter.names[0]):
+                self._note_schedule(values)
+            for step, row in zip(steps.tolist(), values.tolist(), strict=True):
                 rows.setdefault(step, {STEP: step}).update(zip(stream.meter.names, row, strict=True))
         for name, values in self._logged.items():
             for step in list(values)[self._written.get(name, 0) :]:
@@ -137,12 +141,7 @@ class Session:
         for name, values in self._logged.items():
             columns[name] = (np.array(list(values), dtype=np.int64), np.array(list(values.values())))
         chosen = self._usual if names is None else names
-        return assemble(columns, chosen, self._run, self._arm, self._whole_setting)
-
-    @property
-    def _whole_setting(self) -> dict[str, Any]:
-        rates = {n: c for s in self._streams for n, c in s.columns().items() if is_step_size(n)}
-        return schedule(rates) | self.setting
+        return assemble(columns, chosen, self._run, self._arm, self._schedule | self.setting)
 
     @property
     def _usual(self) -> list[str]:
@@ -156,6 +155,14 @@ class Session:
         self._rows += 1
         self._waiting += 1
 
+    def _note_schedule(self, rates: np.ndarray) -> None:
+        """Keep the first step size, and whether all of them stayed."""
+        if self._first_rates is None:
+            self._first_rates = rates[0]
+            self._schedule = {STEP: float(rates[0, 0]), "schedule": "constant"}
+        if (rates != self._first_rates).any():
+            self._schedule["schedule"] = f"column {STEP_SIZE}"
+
     def _write_setting(self, file: RowFile) -> None:
         content = {
             "version": VERSION,
@@ -163,7 +170,7 @@ class Session:
             "arm": self._arm,
             "columns": self._usual,
             "finished": self._finished,
-            "setting": self._whole_setting,
+            "setting": self._schedule | self.setting,
         }
         if content != self._said:
             file.write_setting(content)
@@ -177,21 +184,21 @@ class _Stream:
         self.meter = meter
         self.steps: list[int] = []
         self.pending: list[Measured] = []
-        self._settled: list[tuple[list[int], np.ndarray]] = []
+        self._settled: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def settle(self) -> tuple[list[int], np.ndarray]:
+    def settle(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the waiting steps and their values, shape (rows, names); they wait no more."""
-        steps, pending = self.steps, self.pending
+        steps, pending = np.array(self.steps, dtype=np.int64), self.pending
         self.steps, self.pending = [], []
-        if not self.meter.names or not steps:
-            return [], np.empty((0, len(self.meter.names)))
+        if not self.meter.names or not len(steps):
+            return steps[:0], np.empty((0, len(self.meter.names)))
         values = self.meter.finish(to_host(pending)) if _even(pending) else self._one_by_one(pending)
         self._settled.append((steps, values))
         return steps, values
 
     def columns(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return steps and values of each column, of what is settled."""
-        steps = np.array([step for some, _ in self._settled for step in some], dtype=np.int64)
+        steps = np.concatenate([np.empty(0, dtype=np.int64), *(steps for steps, _ in self._settled)])
         values = np.concatenate([np.empty((0, len(self.meter.names))), *(v for _, v in self._settled)])
         return {name: (steps, values[:, i]) for i, name in enumerate(self.meter.names)}
 
