@@ -3,18 +3,21 @@
 from descentcast.densities._context import Context, Points, lay_out, most_values
 from descentcast.densities._densities import Densities, next_densities
 from descentcast.densities._digit_tree import read_densities
-from descentcast.densities._grids import RULES, pool, regrid, within
+from descentcast.densities._grids import RULES, WEIGHTS, floored_logs, log_pool, pool, regrid, within
 from descentcast.densities._pooling import candidates
 from descentcast.densities._store import clear_store, store_info, stored_densities
 
 __all__ = [
     "RULES",
+    "WEIGHTS",
     "Context",
     "Densities",
     "Points",
     "candidates",
     "clear_store",
+    "floored_logs",
     "lay_out",
+    "log_pool",
     "most_values",
     "next_densities",
     "pool",

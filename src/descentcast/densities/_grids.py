@@ -66,6 +66,16 @@ def pool(probs: Probabilities, rule: str) -> Probabilities:
         return probs[0]
     if rule == "linear":
         return probs.mean(axis=0)
-    logs = WEIGHTS[rule] * np.log(np.maximum(probs, FLOOR)).mean(axis=0)
-    weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return log_pool(floored_logs(probs), rule)
+
+
+def floored_logs(probs: Probabilities) -> np.ndarray:
+    """Return the logarithms that log pools average: most of their cost, and the same for every choice of views."""
+    return np.log(np.maximum(probs, FLOOR))
+
+
+def log_pool(logs: np.ndarray, rule: str) -> Probabilities:
+    """Pool densities by one of the rules in `WEIGHTS`, given their `floored_logs`, shape (views, ..., n)."""
+    mean = WEIGHTS[rule] * logs.mean(axis=0)
+    weights = np.exp(mean - mean.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)

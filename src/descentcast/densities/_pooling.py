@@ -3,12 +3,13 @@
 import numpy as np
 
 from descentcast._types import Cells, Probabilities
-from descentcast.densities._grids import FLOOR, RULES, pool
+from descentcast.densities._grids import FLOOR, RULES, WEIGHTS, floored_logs, log_pool, pool
 
 
 def candidates(probs: Probabilities) -> Probabilities:
     """Return the densities by each of the R `RULES`, stacked: views (V, T, n), identity first, become (R, T, n)."""
-    return np.stack([pool(probs, rule) for rule in RULES])
+    logs = floored_logs(probs)
+    return np.stack([log_pool(logs, rule) if rule in WEIGHTS else pool(probs, rule) for rule in RULES])
 
 
 def running_choice(pooled: Probabilities, observed: Cells, earlier: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,17 @@ import numpy as np
 from jaxtyping import Float
 
 from descentcast._types import Edges
-from descentcast.densities import RULES, lay_out, most_values, pool, stored_densities, within
+from descentcast.densities import (
+    RULES,
+    WEIGHTS,
+    floored_logs,
+    lay_out,
+    log_pool,
+    most_values,
+    pool,
+    stored_densities,
+    within,
+)
 from descentcast.encoding import draw_views
 from descentcast.errors import ArgumentError
 from descentcast.kernels._completion import complete
@@ -91,6 +101,7 @@ def read_kernel(
         pruned = max(pruned, float(found.pruned.max()))
         tick(k + 1)
     stacked = np.stack(read)  # (V, p, n)
+    logs = floored_logs(stacked)
 
     visits = np.bincount(cells, minlength=n).astype(float)
     seen = np.ones(n) if probed else np.arange(1.0, len(values) + 1)
@@ -98,7 +109,10 @@ def read_kernel(
     cheap = "quantile" if completion == "sinkhorn" else completion
 
     def kernel(views_used: np.ndarray, rule: str, weights: np.ndarray, completion: str) -> TransitionKernel:
-        pooled = pool(stacked if rule == "identity" else stacked[views_used], rule)
+        if rule in WEIGHTS:
+            pooled = log_pool(logs[views_used], rule)
+        else:
+            pooled = pool(stacked if rule == "identity" else stacked[views_used], rule)
         return _completed(pooled, of, weights, visits, edges, completion, probed)
 
     everything = np.arange(views)
