@@ -31,7 +31,7 @@ class Loss:
 
     def bind(self, state: State) -> Meter:
         """Return the meter of the loss."""
-        return Meter(("loss",), _loss, moment="gradients")
+        return Meter(("loss",), _loss, moment="gradients", plain=True)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def step_size(rates: Callable[[], Sequence[Any]]) -> Meter:
     def measure(_: State) -> list[float]:
         return [float(rate) for rate in rates()[:count]]
 
-    return Meter(names, measure)
+    return Meter(names, measure, plain=True)
 
 
 def _loss(state: State) -> torch.Tensor | None:

@@ -161,10 +161,14 @@ class Recorder:
         version = self._weights[0]._version
         if self._in_step and self._losses and version != self._heard_at:
             return  # A closure evaluates the loss again, at other parameters.
-        if all(p.grad is None for p in self._weights):
+        for p in self._weights:
+            if p.grad is not None:
+                break
+        else:
             self._losses = []  # What came before is not in the gradients.
         self._heard_at = version
-        self._losses.append(loss.detach().clone().reshape(()))
+        loss = loss.detach().clone()
+        self._losses.append(loss.reshape(()) if loss.ndim else loss)
 
     def _see_batch(self, model: torch.nn.Module, arguments: tuple, named: dict) -> None:
         if model.training and torch.is_grad_enabled():

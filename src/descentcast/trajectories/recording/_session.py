@@ -52,6 +52,11 @@ class Session:
             if name in RESERVED or name in names[:i]:
                 raise ArgumentError(f"observables: two columns are called {name!r}" if name else "a column has no name")
         self._streams = [_Stream(meter) for meter in meters]
+        self._at = {
+            moment: [stream for stream in self._streams if stream.meter.moment == moment]
+            for moment in ("parameters", "gradients")
+        }
+        self.due = state.step % every == 0  # Whether the present step is recorded.
         self._logged: dict[str, dict[int, float]] = {}
         self._written: dict[str, int] = {}  # Of each logged name, how many values are on disk.
         self._draft: list[tuple[_Stream, Measured]] = []
@@ -64,22 +69,20 @@ class Session:
         self._said: dict[str, Any] | None = None
         atexit.register(self.close, False)
 
-    @property
-    def due(self) -> bool:
-        """Whether the present step is recorded."""
-        return self.state.step % self._every == 0
-
     def measure(self, moment: Literal["parameters", "gradients"]) -> None:
         """Measure what is known at this moment, for the row of the present step."""
         if moment == "parameters":
             self._draft.clear()  # Of a step that failed.
-        with torch.no_grad():
-            for stream in self._streams:
-                meter = stream.meter
-                if meter.moment == moment and self._rows % meter.every == 0:
+        for stream in self._at[moment]:
+            meter = stream.meter
+            if self._rows % meter.every == 0:
+                if meter.plain:
                     value = meter.measure(self.state)
-                    if value is not None:
-                        self._draft.append((stream, value))
+                else:
+                    with torch.no_grad():
+                        value = meter.measure(self.state)
+                if value is not None:
+                    self._draft.append((stream, value))
 
     def drop(self) -> None:
         """Forget the row of the present step: the step was not taken."""
@@ -92,6 +95,7 @@ class Session:
             if self._waiting >= self._chunk or time.monotonic() - self._since > PATIENCE:
                 self.flush()
         self.state.step += 1
+        self.due = self.state.step % self._every == 0
 
     def log(self, values: Mapping[str, float]) -> None:
         """Keep values under names of their own at the present step; a later value of the same step replaces one."""
@@ -110,8 +114,13 @@ class Session:
             steps, values = stream.settle()
             if len(steps) and is_step_size(stream.meter.names[0]):
                 self._note_schedule(values)
-            for step, row in zip(steps.tolist(), values.tolist(), strict=True):
-                rows.setdefault(step, {STEP: step}).update(zip(stream.meter.names, row, strict=True))
+            names = stream.meter.names
+            for step, row in zip(steps.tolist(), values.tolist(), strict=True) if self._file is not None else ():
+                into = rows.get(step)
+                if into is None:
+                    into = rows[step] = {STEP: step}
+                for name, number in zip(names, row, strict=True):
+                    into[name] = number
         for name, values in self._logged.items():
             for step in list(values)[self._written.get(name, 0) :]:
                 rows.setdefault(step, {STEP: step})[name] = values[step]
@@ -212,7 +221,8 @@ def to_host(pending: Sequence[Measured]) -> np.ndarray:
     tensors = [part for part in flat if isinstance(part, torch.Tensor)]
     if len(tensors) < len(flat) or not flat:
         return np.array([float(part) for part in flat]).reshape(len(pending), -1)  # pyright: ignore[reportArgumentType]
-    if len({(part.dtype, part.device) for part in tensors}) > 1:
+    first = tensors[0]
+    if any(part.device != first.device for part in tensors) or any(part.dtype != first.dtype for part in tensors):
         tensors = [part.cpu().double() for part in tensors]
     return torch.stack(tensors).cpu().double().numpy().reshape(len(pending), -1)
 

@@ -55,6 +55,7 @@ class Meter:
         finish: From what was measured, shape (rows, numbers), to the columns, shape (rows, names).
         moment: `"parameters"`: measured before a step; `"gradients"`: once the gradients of the step are there.
         every: Measured at every so many-th recorded step.
+        plain: Whether measuring takes no operation of torch, so that autograd need not be told.
     """
 
     names: tuple[str, ...]
@@ -62,6 +63,7 @@ class Meter:
     finish: Callable[[np.ndarray], np.ndarray] = unchanged
     moment: Literal["parameters", "gradients"] = "parameters"
     every: int = 1
+    plain: bool = False
 
 
 @runtime_checkable
