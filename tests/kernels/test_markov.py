@@ -223,5 +223,20 @@ def test_bad_input_is_named():
             markov_test(runs, **arguments)
     with pytest.raises(ArgumentError, match="must be Trajectories"):
         markov_test([1.0, 2.0])  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DataError, match="x: 9 transitions, at least 40"):
-        markov_test(Trajectories.from_arrays([np.arange(10.0)]))
+    for arrays, message in (
+        ([np.arange(10.0)], "x: 9 transitions in runs of 5 values or more, at least 40"),
+        ([np.arange(3.0)] * 50, "x: 2 transitions"),
+        ([np.full(60, 2.0)], "x: always 2: there is nothing to test"),
+    ):
+        with pytest.raises(DataError, match=message):
+            markov_test(Trajectories.from_arrays(arrays))
+
+
+def test_short_runs_are_left_out_and_noiseless_ones_do_not_break_it():
+    rng = np.random.default_rng(8)
+    runs = Trajectories.from_arrays([*(waves(rng, 4) for _ in range(11)), [0.0, 1.0]])
+    test = markov_test(runs, lags=[2], replicates=19)
+    assert "1 run(s) of fewer than 5 values were left out" in test.summary()
+    noiseless = Trajectories.from_arrays([3 * 0.9 ** np.arange(50)])
+    for found in (test, markov_test(noiseless, lags=[2], replicates=19)):
+        assert np.isfinite(found.table.drop(columns=["question", "lag"]).to_numpy(dtype=float)).all()

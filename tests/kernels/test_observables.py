@@ -114,6 +114,13 @@ def test_what_is_left_out_is_said_and_the_result_is_plain():
     assert json.loads(json.dumps(choice.to_dict()))["transform"] == {"name": "identity"}
 
 
+def test_what_never_changes_is_left_out():
+    moving = np.column_stack([np.ones(60), autoregression(np.random.default_rng(6), 60)])
+    choice = choose_observable(Trajectories.from_arrays([moving]), transforms=["identity"], strides=[1])
+    assert choice.coordinate == "x1"
+    assert choice.left_out == ("x0: always 1, which tells nothing.",)
+
+
 def test_bad_input_is_named():
     runs = Trajectories.from_arrays([np.arange(60.0) % 7], names=["w"])
     for arguments, message in (

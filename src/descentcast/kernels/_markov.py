@@ -21,6 +21,8 @@ LEVEL = 0.05
 FEWEST_CELLS = 40
 # With fewer transitions nothing can be told; with fewer pairs at a lag, nothing of that lag.
 LEAST_TRANSITIONS, LEAST_PAIRS = 40, 20
+# Shorter runs have no halves and quarters.
+LEAST_VALUES = 5
 # Nats a step: a forecast that is wrong by 0.14, or 0.32, standard deviations in its mean.
 SLIGHT, STRONG = 0.01, 0.05
 
@@ -111,7 +113,7 @@ def markov_test(
 
     Raises:
         ArgumentError: A lag below 2, a coordinate that is not there, fewer than 19 replicates.
-        DataError: Fewer than 40 transitions.
+        DataError: Fewer than 40 transitions in runs of 5 values or more, or values that never change.
 
     References:
         Anderson, Goodman (1957), Statistical inference about Markov chains, Ann. Math. Stat. 28; Ait-Sahalia, Fan,
@@ -132,10 +134,17 @@ def markov_test(
     wanted = [_checks.integer("lags", k, low=2) for k in lags]
     count = _checks.integer("replicates", replicates, low=19)
     rng = _checks.generator(random_state)
+    short, runs = len(runs), Trajectories(tuple(run for run in runs if len(run) >= LEAST_VALUES) or runs.runs[:1])
+    short -= len(runs)
     columns, times = runs.coordinate(index), [run.steps for run in runs]
     transitions = sum(len(c) - 1 for c in columns)
     if transitions < LEAST_TRANSITIONS:
-        raise DataError(f"{runs.names[index]}: {transitions} transitions, at least {LEAST_TRANSITIONS} are needed")
+        raise DataError(
+            f"{runs.names[index]}: {transitions} transitions in runs of {LEAST_VALUES} values or more, at least "
+            f"{LEAST_TRANSITIONS} are needed"
+        )
+    if np.ptp(np.concatenate(columns)) == 0:
+        raise DataError(f"{runs.names[index]}: always {columns[0][0]:g}: there is nothing to test")
     kept = [k for k in wanted if sum(max(len(c) - k, 0) for c in columns) >= LEAST_PAIRS]
 
     estimator = LocalLinearKernel() if estimator is None else estimator
@@ -159,7 +168,7 @@ def markov_test(
         noise_ratio=change.noise_ratio,
         name=runs.names[index],
         replicates=count,
-        notes=_notes(runs, [k for k in wanted if k not in kept]),
+        notes=_notes(runs, [k for k in wanted if k not in kept], short),
     )
 
 
@@ -192,8 +201,10 @@ def _grid(runs: Trajectories, index: int) -> Edges:
     return default_edges(runs, index, cells=int(np.clip(np.ceil(needed), FEWEST_CELLS, MOST_CELLS)))[0]
 
 
-def _notes(runs: Trajectories, left_out: Sequence[int]) -> tuple[str, ...]:
+def _notes(runs: Trajectories, left_out: Sequence[int], short: int) -> tuple[str, ...]:
     notes = []
+    if short:
+        notes.append(f"{short} run(s) of fewer than {LEAST_VALUES} values were left out.")
     if left_out:
         notes.append(f"Lags {', '.join(map(str, left_out))} were left out: fewer than {LEAST_PAIRS} pairs of values.")
     if len({int(gap) for run in runs for gap in np.diff(run.steps)}) > 1:

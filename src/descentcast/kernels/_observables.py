@@ -128,6 +128,9 @@ def choose_observable(
     for index in indices:
         columns = runs.coordinate(index)
         usable = []
+        if np.ptp(np.concatenate(columns)) == 0:
+            left_out.append(f"{runs.names[index]}: always {columns[0][0]:g}, which tells nothing.")
+            continue
         for which in maps:
             outside = np.concatenate(columns)[~which.holds(np.concatenate(columns))]
             if len(outside):
