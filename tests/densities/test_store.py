@@ -181,6 +181,23 @@ def test_what_a_broken_model_says_is_not_kept(folder):
     assert store_module.store_info()["entries"] == 0
 
 
+def test_densities_of_a_model_that_seldom_writes_numbers_are_kept(folder):
+    """Half of what is left goes to a separator, at both digits: 0.95 at the first and 0.5 more at the second."""
+
+    class Stray(Counted):
+        def log_probs(self, forest: Forest) -> ForestLogProbs:
+            self.calls += 1
+            law = np.log([0.05] * 10 + [0.5, 1e-300])
+            shapes = len(forest.asked), len(forest.symbols)
+            return ForestLogProbs(*(np.tile(law, (k, 1)) for k in shapes), outside=np.full(1, 0.9))
+
+    model = Stray()
+    found = [stored_densities(model, CONTEXT, CONTEXT.points, 0.0) for _ in range(2)]
+    assert found[1].outside == pytest.approx(1.45)
+    assert same(*found)
+    assert model.calls == 2  # levels
+
+
 def test_zero_turns_it_off_and_the_limit_is_checked(folder, monkeypatch):
     model = Counted()
     monkeypatch.setenv("DESCENTCAST_CACHE_MB", "0")

@@ -54,11 +54,11 @@ def stored_densities(model: LanguageModel, context: Context, points: Points, bou
     key = _key(str(fingerprint), context, points, bound)
     shape = len(points), context.alphabet.base**context.groups
     known = _attempt(lambda: store.get(key))
-    if known is not None and _plausible(known, shape):
+    if known is not None and _plausible(known, shape, context.groups):
         return CodeDensities(**known)
     found = read_densities(model, context, points, bound)
     arrays = {name: np.asarray(getattr(found, name)) for name in ARRAYS}
-    if _plausible(arrays, shape):
+    if _plausible(arrays, shape, context.groups):
         _attempt(lambda: store.put(key, arrays))
     return found
 
@@ -145,12 +145,15 @@ def _bytes(integers: Any) -> bytes:
     return np.asarray(integers, dtype="<i8").tobytes()
 
 
-def _plausible(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> bool:
-    """Return whether arrays are densities of this shape: distributions, with masses in [0, 1] beside them."""
+def _plausible(arrays: dict[str, np.ndarray], shape: tuple[int, int], groups: int) -> bool:
+    """Return whether arrays are densities of this shape: distributions, with masses beside them.
+
+    Masses outside numbers are summed over the symbols of a number, so that they may reach their count.
+    """
     if set(arrays) != set(ARRAYS) or any(a.dtype not in map(np.dtype, DTYPES) for a in arrays.values()):
         return False
     probs, pruned, outside = (arrays[name] for name in ARRAYS)
-    masses = np.concatenate([pruned.ravel(), outside.ravel(), probs.ravel()])
+    masses = np.concatenate([pruned.ravel(), outside.ravel() / groups, probs.ravel()])
     return (
         probs.shape == shape
         and pruned.shape == shape[:1]
