@@ -181,20 +181,20 @@ def test_the_cache_is_shown_and_cleared(run_file, tmp_path, monkeypatch, capsys)
     model.fingerprint = "fake weights"
     monkeypatch.setattr("descentcast.language_models.load_model", lambda name: model)
     monkeypatch.setenv("DESCENTCAST_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("DESCENTCAST_CACHE_MB", "1.5")
+    monkeypatch.setenv("DESCENTCAST_CACHE_MB", "9.5")
     path = str(tmp_path / "cache" / "densities.sqlite")
-    empty = {"path": path, "entries": 0, "bytes": 0, "limit_bytes": 1_500_000}
+    empty = {"path": path, "entries": 0, "bytes": 0, "limit_bytes": 9_500_000}
     assert json.loads(call(monkeypatch, capsys, "cache", "info", "--json")[1]) == empty
     forecast = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--json"]
     first = call(monkeypatch, capsys, *forecast)
     monkeypatch.setattr(model, "log_probs", None)  # the second time it is not asked
     assert call(monkeypatch, capsys, *forecast) == first
     info = json.loads(call(monkeypatch, capsys, "cache", "info", "--json")[1])
-    assert info["entries"] == 4  # views
-    assert 0 < info["bytes"] <= 1_500_000
+    assert info["entries"] == 8  # views, for the fit and for what is held out
+    assert 0 < info["bytes"] <= 9_500_000
     code, text, _ = call(monkeypatch, capsys, "cache", "info")
-    assert (code, text) == (0, f"{path}\n4 entries, {info['bytes'] / 1e6:.1f} MB; at most 1.5 MB\n")
-    assert call(monkeypatch, capsys, "cache", "clear") == (0, f"4 entries dropped from {path}\n", "")
+    assert (code, text) == (0, f"{path}\n8 entries, {info['bytes'] / 1e6:.1f} MB; at most 9.5 MB\n")
+    assert call(monkeypatch, capsys, "cache", "clear") == (0, f"8 entries dropped from {path}\n", "")
     assert json.loads(call(monkeypatch, capsys, "cache", "clear", "--json")[1]) == {"path": path, "removed": 0}
     monkeypatch.setenv("DESCENTCAST_CACHE_MB", "0")
     assert call(monkeypatch, capsys, "cache", "info")[1].endswith("turned off\n")
