@@ -12,6 +12,7 @@ import descentcast as dc
 from descentcast.errors import ArgumentError, DescentcastError
 
 BAD_INPUT = 2
+MOST_NOTES = 10  # of reading, on the terminal
 IN_CONTEXT = "in-context"
 # Those of the default stack first.
 ESTIMATORS = (IN_CONTEXT, "local-linear", "conditional-density", "autoregressive", "counts")
@@ -30,7 +31,8 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(f"descentcast: {' '.join(message.split())}", err=True)
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(message.split()))
+    click.echo(f"descentcast: {line}", err=True)
     sys.exit(BAD_INPUT)
 
 
@@ -85,7 +87,7 @@ def forecast(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Forecast from each --start, --steps ahead, given RUNS: CSV or JSONL files, folders or globs."""
+    """Forecast from each --start, --steps ahead, given RUNS: tables or a tracker's files, folders or globs."""
     recorded = dc.read(list(runs), columns.split(",") if columns else None)
     points = [_numbers(text, recorded.names) for text in starts]
     if steps < 1:
@@ -100,6 +102,7 @@ def forecast(
     result = dc.forecast(stack, points if len(recorded.names) > 1 else [p[0] for p in points], steps)
     summary = result.to_dict() | {
         "runs": [run.run for run in recorded],
+        "reading": _reading_notes(recorded),
         "estimators": list(dict.fromkeys(estimators)),
         "held_out": json.loads(str(stack.held_out_scores_.to_json(orient="records"))),
     }
@@ -121,7 +124,7 @@ def forecast(
     dc.reports.show_table(shown, "Held-out score: log density of steps after those known, nats, higher is better")
     for read in readers:
         click.echo(f"{model}: views pooled by {', '.join(read.rules_)}")
-    _close(result.notes, saved)
+    _close([*_reading_notes(recorded), *result.notes], saved)
 
 
 @cli.command()
@@ -153,6 +156,21 @@ def demo(
     )
     click.echo(f"Minima in the language model's kernel: {found}. True: {true}.")
     _close(result.details["notes"], saved)
+
+
+@cli.command("runs")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--arm", help="Column, setting or tag that names arms, or a path such as '{arm}/seed*'.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_runs(paths: tuple[str, ...], arm: str | None, as_json: bool) -> None:
+    """List the runs at PATHS, files, folders or globs: what was recorded, at which steps, what diverged."""
+    table = dc.list_runs(list(paths), arm)
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    if as_json:
+        click.echo(json.dumps(rows))
+    else:
+        shown = [name for name in table if name not in ("arm", "note") or any(row[name] for row in rows)]
+        dc.reports.show_table(table[shown], f"{table['run'].nunique()} run(s)")
 
 
 @cli.group()
@@ -242,6 +260,16 @@ def _check_starts(points: list[list[float]], recorded: Any) -> None:
                     f"start == {point[i]:g}, must be within the grid of {name}, [{edges[0]:.4g}, {edges[-1]:.4g}]: "
                     "the runs say nothing about states so far from theirs"
                 )
+
+
+def _reading_notes(recorded: Any) -> list[str]:
+    """Return what reading mended or left out, and which runs diverged."""
+    notes = list(recorded.notes)
+    for run in recorded:
+        own = [*run.notes, *([f"diverged at step {run.diverged}"] if run.diverged is not None else [])]
+        notes += [f"{run.run}: {note}" for note in own]
+    more = len(notes) - MOST_NOTES
+    return notes if more <= 0 else [*notes[:MOST_NOTES], f"and {more} more about reading"]
 
 
 def _close(notes: Any, saved: tuple[Path, ...]) -> None:

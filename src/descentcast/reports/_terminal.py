@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -46,4 +47,7 @@ def _cell(value: Any) -> str:
         return "–" if pd.isna(value) else f"{value:.3f}"
     if isinstance(value, tuple):
         return ", ".join(_cell(v) for v in value)
-    return str(value)
+    if value is None or value is pd.NA:
+        return "–"
+    text = str(value)  # Names come from files of others: neither markup nor control characters.
+    return escape(text if text.isprintable() else ascii(text))

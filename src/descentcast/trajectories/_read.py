@@ -11,7 +11,7 @@ import pandas as pd
 from descentcast.errors import ArgumentError, DataError, DescentcastError
 from descentcast.trajectories._runs import assembled, divergence, named_runs, ordered
 from descentcast.trajectories._trajectories import Trajectories
-from descentcast.trajectories.readers import Source, sources_in
+from descentcast.trajectories.readers import Source, sources_in, well_formed
 
 
 def read(
@@ -124,7 +124,7 @@ def _sources(path_or_glob: str | Path | Sequence[str | Path]) -> list[tuple[Sour
     if not found:
         raise ArgumentError(f"path_or_glob == {path_or_glob!r}, must name at least one file")
     sources = list(found.values())
-    return list(zip(sources, _names([source.place for source in sources]), strict=True))
+    return list(zip(sources, map(well_formed, _names([source.place for source in sources])), strict=True))
 
 
 def _reachable(pattern: str | Path) -> Iterator[Source]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from descentcast.errors import ArgumentError, DataError
 from descentcast.trajectories._trajectories import Trajectories, Trajectory
-from descentcast.trajectories.readers import Record, Series, Source, shown
+from descentcast.trajectories.readers import Record, Series, Source, shown, well_formed
 
 PLACE = "{arm}"
 
@@ -165,10 +165,10 @@ def _arm_of(arm: str | None, source: Source, record: Record, run: str) -> str | 
         if record.labels.get(arm) is None:
             there = ", ".join(shown(name) for name, value in record.labels.items() if value is not None) or "none"
             raise DataError(f"{source.path}: {shown(run)}: no label {arm!r:.60} to name an arm by, there are {there}")
-        return str(record.labels[arm])
+        return well_formed(str(record.labels[arm]))
     for place in _places(source, record):
         if match := re.fullmatch(_pattern(arm), "/".join(place.split("/")[-arm.count("/") - 1 :])):
-            return match["arm"]
+            return well_formed(match["arm"])
     raise DataError(f"{source.path}: {shown(run)}: its place does not match arm == {arm!r}")
 
 

@@ -126,6 +126,11 @@ def plain_setting(configuration: Any) -> dict[str, Any]:
     return {k: v for k, v in leaves if isinstance(v, str | int | float | bool) and k not in OWN}
 
 
+def well_formed(text: str) -> str:
+    """Return text that can be encoded: halves of surrogate pairs, which JSON can hold, become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def shown(name: Any) -> str:
     """Return a foreign name for a message: as it is where it prints on one line, quoted where it does not."""
     text = str(name)

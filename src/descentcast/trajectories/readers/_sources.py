@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from descentcast.errors import DataError
@@ -15,7 +15,7 @@ from descentcast.trajectories.readers._optuna import TABLES as OPTUNA
 from descentcast.trajectories.readers._optuna import read_optuna
 from descentcast.trajectories.readers._parquet import read_parquet
 from descentcast.trajectories.readers._recorded import with_setting
-from descentcast.trajectories.readers._records import Record
+from descentcast.trajectories.readers._records import Record, well_formed
 from descentcast.trajectories.readers._sqlite import MAGIC, database, tables
 from descentcast.trajectories.readers._tables import NAME, RUN, runs_of
 from descentcast.trajectories.readers._tensorboard import MARK, read_tensorboard
@@ -70,7 +70,7 @@ class Source:
             raise DataError(f"{self.path}: cannot be read: it takes more memory than there is") from None
         if not found:
             raise DataError(f"{self.path}: no run in this {self.format} source has recorded a number")
-        return found
+        return [_well_formed(record) for record in found]
 
     def _read(self, arm: str | None) -> list[Record]:
         file = self.files[0]
@@ -89,6 +89,11 @@ TREES: dict[str, Callable[[tuple[Path, ...]], list[Record]]] = {
     "Trainer": lambda files: read_trainer_state(files[0]),
     "Lightning": lambda files: read_lightning(files[0]),
 }
+
+
+def _well_formed(record: Record) -> Record:
+    series = {well_formed(name): points for name, points in record.series.items()}
+    return replace(record, run=well_formed(record.run), series=series)
 
 
 def sources_in(path: Path) -> list[Source]:

@@ -169,7 +169,7 @@ def _groups(table: Table, path: Path, columns: Sequence[str], rows: np.ndarray) 
 
 
 def _written(number: float) -> str:
-    return str(int(number)) if number == number // 1 else str(number)
+    return str(int(number)) if float(number).is_integer() else str(number)
 
 
 def _run(label: tuple[str, ...], groups: dict[tuple[str, ...], np.ndarray]) -> str:
