@@ -4,8 +4,10 @@ A unit is one (part, model, family, seed). A line is written by one call, under 
 line that was cut short is dropped when the file is next read or written.
 """
 
+import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,7 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = {**vars(unit), "weights": weights, "version": VERSION, **rounded(details), "values": rounded(values)}
         path = self._path(unit.part)
-        with FileLock(path.with_suffix(".lock")):
+        with FileLock(self._lock(path)):
             broken = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
             line = "\n" * broken + json.dumps(record) + "\n"
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -80,6 +82,11 @@ class Store:
                 yield json.loads(line)
             except json.JSONDecodeError:  # cut short when the benchmark was stopped
                 continue
+
+    @staticmethod
+    def _lock(path: Path) -> Path:
+        # Not beside the results, which are kept in the repository.
+        return Path(tempfile.gettempdir()) / f"{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]}.lock"
 
     def _path(self, part: str) -> Path:
         return self.folder / f"{part}.jsonl"

@@ -126,7 +126,8 @@ def kernel_table(store: Store, measure: str, families: tuple[str, ...]) -> list[
             row[_short(family)] = " ".join(f"{mean_and_error(c)[0]:.3f}" if c else "-" for c in cells)
         for place in PLACES:
             found = ratio(by_place[place], name, setting, families)
-            row[f"ratio, {place}"] = "-" if found is None else f"{found[0]:.2f} ± {found[1]:.2f}"
+            error = "" if found is None or np.isnan(found[1]) else f" ± {found[1]:.2f}"
+            row[f"ratio, {place}"] = "-" if found is None else f"{found[0]:.2f}{error}"
         row["seeds"] = _seeds(by_place["visited"][name, setting, f] for f in present)
         rows.append(row)
     return sorted(rows, key=lambda row: row["runs"])
