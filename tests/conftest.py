@@ -144,7 +144,7 @@ def tiny_model() -> TransformersModel:
 
 @pytest.fixture(scope="session")
 def smollm2() -> TransformersModel:
-    return load_model("smollm2-135m")  # pyright: ignore[reportReturnType]
+    return load_model("smollm2-135m", adapter=None)  # pyright: ignore[reportReturnType]
 
 
 @pytest.fixture(scope="session")
