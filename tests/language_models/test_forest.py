@@ -18,7 +18,6 @@ from tests.conftest import (
 from descentcast.errors import ArgumentError, ModelError, TokenizerError
 from descentcast.language_models import Forest
 from descentcast.language_models import _transformers as engine
-from descentcast.language_models._packing import passes
 from descentcast.language_models._transformers import TransformersModel
 
 
@@ -61,24 +60,6 @@ def test_the_same_prompt_twice_and_another_in_between(tiny_model):
     first = tiny_model.log_probs(one).nodes
     tiny_model.log_probs(two)
     np.testing.assert_array_equal(tiny_model.log_probs(one).nodes, first)
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 10_000), nodes=st.integers(1, 60), size=st.integers(1, 20))
-def test_passes_answer_every_node_once_with_its_ancestors(seed, nodes, size):
-    forest = random_forest(np.random.default_rng(seed), 10, nodes)
-    answered = []
-    for part in passes(forest, size):
-        answered += part.nodes[part.wanted].tolist()
-        for row, node in enumerate(part.nodes):
-            chain, at = {int(node)}, int(node)
-            while forest.parents[at] >= 0:
-                at = int(forest.parents[at])
-                chain.add(at)
-            assert set(part.nodes[part.sees[row]].tolist()) == chain
-            assert part.depths[row] == len(chain) - 1
-        assert part.visible == forest.prefix[part.nodes].max() + 1
-    assert sorted(answered) == list(range(nodes))
 
 
 def long_forest(values: int, branches: int) -> Forest:

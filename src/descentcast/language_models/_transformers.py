@@ -1,28 +1,36 @@
-"""The reference engine: a Hugging Face decoder, the prompt once into a cache, then all branches in few packed passes.
+"""The reference engine: a Hugging Face decoder, prompts and branches packed into few passes, nothing computed twice.
 
-This is the only file that imports transformers. Shapes: L prompt tokens, q nodes of a pass, H hidden size, A alphabet.
+This is the only file that imports transformers. Shapes: L prompt tokens, H hidden size, A alphabet.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError, ModelError
 from descentcast.language_models._adapters import merge_adapter, weights_fingerprint
+from descentcast.language_models._attention import PackedPass
 from descentcast.language_models._base import Alphabet, Forest, ForestLogProbs
-from descentcast.language_models._packing import Pass, passes
+from descentcast.language_models._kept import KeptPrompts
+from descentcast.language_models._packing import lineage
+from descentcast.language_models._passes import Piece, Work, passes
 from descentcast.language_models._schemes import TokenScheme, symbol_scheme, token_scheme
 
-NODES_PER_PASS = 256
+NODES_PER_PASS = 1024
 SAMPLED_POSITIONS = 8
+# Views of a kernel are read one after the other, and again when a run has grown.
+KEPT_PROMPTS, KEPT_BYTES = 8, 1 << 30
+PACKED = "descentcast_packed"
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
@@ -62,13 +70,15 @@ class TransformersModel:
         self.alphabet: Alphabet = self._scheme.alphabet
         positions = own["longest"] if own else getattr(config, "max_position_embeddings", 1 << 20)
         self.max_length = int(positions) - len(self._scheme.begin)
-        self._kinds = _attention_kinds(network, name)
-        self._window = getattr(config, "sliding_window", None)
+        _check_attention(network, name)
+        network.set_attn_implementation(PACKED)
         self._softcap = getattr(config, "final_logit_softcapping", None)
         self._head = network.get_output_embeddings().weight
-        self._last: tuple[torch.Tensor, DynamicCache, torch.Tensor] | None = None
+        self._begin = np.array(self._scheme.begin, dtype=np.int64)
+        self._kept = KeptPrompts(KEPT_PROMPTS, KEPT_BYTES)
+        self._no_mask = torch.empty((1, 1, 0, 0), device=self.device)  # four dimensions: no mask is made
         self._answers = torch.as_tensor(self._scheme.token_ids, device=self.device)
-        _check_head(self, name)
+        _check_answers(self, name)
 
     @property
     def device(self) -> torch.device:
@@ -83,7 +93,6 @@ class TransformersModel:
     def __repr__(self) -> str:
         return f"TransformersModel({self.name!r}, {self.dtype}, {self.device})"
 
-    @torch.inference_mode()
     def log_probs(self, forest: Forest) -> ForestLogProbs:
         """Return log-probabilities over the answer alphabet at the asked prompt positions and at every node.
 
@@ -96,54 +105,76 @@ class TransformersModel:
         Raises:
             ArgumentError: A prompt longer than the model's context, or symbols outside the alphabet.
         """
-        self._check(forest)
-        offset = len(self._scheme.begin)
-        ids = torch.cat([torch.as_tensor(self._scheme.begin, dtype=torch.long), self._tokens(forest.prompt)])
-        cache, hidden = self._read(ids)
-        asked = hidden[torch.as_tensor(forest.asked + offset)]
-        nodes = np.empty((len(forest.symbols), self.alphabet.size))
-        for part in passes(forest, NODES_PER_PASS):
-            nodes[part.nodes[part.wanted]] = self._branches(forest, part, cache, offset)
-        return ForestLogProbs(prompt=self._answer(asked), nodes=nodes, outside=self._outside(asked))
+        return self.log_probs_of([forest])[0]
 
-    def _read(self, ids: torch.Tensor) -> tuple[DynamicCache, torch.Tensor]:
-        """Return the cache and hidden states (L, H) of a prompt; the last is kept: levels of one tree share it."""
-        if self._last is None or not torch.equal(self._last[0], ids):
-            # Made without a config so that every layer keeps all keys: sliding windows are the masks' business.
-            cache = DynamicCache()
-            output = self._network.base_model(ids[None].to(self.device), cache=cache, use_cache=True)
-            self._last = (ids, cache, output.last_hidden_state[0])
-        return self._last[1:]
+    @torch.inference_mode()
+    def log_probs_of(self, forests: Sequence[Forest]) -> list[ForestLogProbs]:
+        """Answer several forests, their tokens packed into the same passes, as `log_probs` answers each.
 
-    def _branches(self, forest: Forest, part: Pass, cache: DynamicCache, offset: int) -> np.ndarray:
-        prefix = torch.as_tensor(forest.prefix[part.nodes] + offset)  # last prompt token each node sees
-        positions = prefix + 1 + torch.as_tensor(part.depths)
-        visible = part.visible + offset
-        before = torch.arange(visible) <= prefix[:, None]
-        sees = torch.cat([before, torch.as_tensor(part.sees)], dim=1)  # (q, visible + q)
-        keys_at = torch.cat([torch.arange(visible), positions])
-        masks = {FULL: sees}
-        if self._window is not None:
-            masks[SLIDING] = sees & (positions[:, None] - keys_at < self._window)
-        masks = {kind: mask[None, None].to(self.device) for kind, mask in masks.items()}
-        output = self._network.base_model(
-            self._tokens(forest.symbols[part.nodes])[None].to(self.device),
-            attention_mask=masks if len(self._kinds) > 1 else masks[next(iter(self._kinds))],
-            position_ids=positions[None].to(self.device),
-            cache=Cache(layers=[_Prefix(layer, visible) for layer in cache.layers]),
-            use_cache=True,
+        Prompts are kept, with their branches: one that begins with another that was read, and a node that was answered
+        under a prompt that begins alike, are not computed again.
+
+        Args:
+            forests: Prompts and their branches.
+
+        Raises:
+            ArgumentError: A prompt longer than the model's context, or symbols outside the alphabet.
+        """
+        for forest in forests:
+            self._check(forest)
+        works: list[Work] = []
+        pending: list[Work] = []
+        try:
+            for forest in forests:
+                ids = np.concatenate([self._begin, self._scheme.token_ids[forest.prompt]])
+                prompt = self._kept.find(ids, self._head.new_empty((0, self._head.shape[1])))
+                if any(work.prompt is prompt for work in pending):  # what two forests share is computed once
+                    self._run(pending)
+                    pending = []
+                pending.append(Work.of(prompt, forest, len(self._begin), self.alphabet.size))
+                works.append(pending[-1])
+            self._run(pending)
+        except BaseException:
+            self._kept.forget()  # keys that were interrupted while they were written must never be read
+            raise
+        answers = [self._collected(forest, work) for forest, work in zip(forests, works, strict=True)]
+        self._kept.trim()
+        return answers
+
+    def _run(self, works: list[Work]) -> None:
+        """Compute what is missing, pass by pass."""
+        for pieces in passes(works, NODES_PER_PASS):
+            ids = np.concatenate([self._ids(piece) for piece in pieces])
+            positions = np.concatenate([piece.positions for piece in pieces])
+            output = self._network.base_model(
+                torch.as_tensor(ids, device=self.device)[None],
+                attention_mask=self._no_mask,
+                position_ids=torch.as_tensor(positions, device=self.device)[None],
+                use_cache=False,
+                packed=PackedPass(tuple(piece.queries() for piece in pieces), tuple(len(piece) for piece in pieces)),
+            )
+            hidden = output.last_hidden_state[0].split([len(piece) for piece in pieces])
+            for piece, states in zip(pieces, hidden, strict=True):
+                piece.finish(states, self._answer)
+
+    def _ids(self, piece: Piece) -> np.ndarray:
+        return piece.tokens if piece.is_prompt else self._scheme.token_ids[piece.tokens]
+
+    def _collected(self, forest: Forest, work: Work) -> ForestLogProbs:
+        asked = work.prompt.hidden[torch.as_tensor(forest.asked + len(self._begin), device=self.device)]
+        return ForestLogProbs(
+            prompt=self._answer(asked), nodes=work.prompt.answers[work.numbers], outside=self._outside(asked)
         )
-        return self._answer(output.last_hidden_state[0][torch.as_tensor(part.wanted)])
-
-    def _tokens(self, symbols: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(self._scheme.token_ids[symbols])
 
     def _logits(self, hidden: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
         logits = (hidden @ head.T).float()
         return self._softcap * torch.tanh(logits / self._softcap) if self._softcap else logits
 
     def _answer(self, hidden: torch.Tensor) -> np.ndarray:
-        logits = self._logits(hidden, self._head[self._answers]).double()
+        return self._normalised(self._logits(hidden, self._head[self._answers]))
+
+    def _normalised(self, logits: torch.Tensor) -> np.ndarray:
+        logits = logits.double()
         if self.restarts:
             logits[:, self.alphabet.base :] = -torch.inf
         return logits.log_softmax(-1).cpu().numpy()
@@ -163,7 +194,7 @@ class TransformersModel:
         for name, symbols in (("prompt", forest.prompt), ("symbols", forest.symbols)):
             if ((symbols < 0) | (symbols >= self.alphabet.size)).any():
                 raise ArgumentError(f"{name} must hold symbols in [0, {self.alphabet.size - 1}] for {self.name}")
-        depth = int(forest.depths.max(initial=-1)) + 1
+        depth = lineage(forest.parents).shape[1]
         if len(forest.prompt) + depth > self.max_length:
             raise ArgumentError(
                 f"prompt of {len(forest.prompt)} symbols with branches of {depth}: {self.name} reads at most "
@@ -171,16 +202,29 @@ class TransformersModel:
             )
 
 
-class _Prefix(DynamicLayer):
-    """One layer of a prompt's cache, read by branches and never written."""
+def _packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    packed: PackedPass | None = None,
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend as a packed pass says; plain passes go the way of transformers."""
+    if packed is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    unknown = [name for name in ("softcap", "s_aux") if options.get(name) is not None]
+    if unknown:
+        raise ModelError(f"attention with {unknown[0]} is not one that this engine knows")
+    scale = options.get("scaling") or query.shape[-1] ** -0.5
+    window = options.get("sliding_window")
+    return packed.attention(cast(int, module.layer_idx), query, key, value, scale, window), None
 
-    def __init__(self, layer: Any, visible: int) -> None:
-        super().__init__()
-        self.lazy_initialization(layer.keys, layer.values)
-        self._keys, self._values = layer.keys[:, :, :visible], layer.values[:, :, :visible]
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-        return torch.cat([self._keys, key_states], dim=-2), torch.cat([self._values, value_states], dim=-2)
+# Masks are made as for sdpa where a pass is not packed.
+transformers.AttentionInterface.register(PACKED, _packed_attention)
+transformers.AttentionMaskInterface.register(PACKED, sdpa_mask)
 
 
 def load_network(
@@ -269,29 +313,32 @@ def _own_symbols(config: Any) -> dict[str, int] | None:
     return own if isinstance(own, dict) and {"begin", "longest"} <= set(own) else None
 
 
-def _attention_kinds(network: Any, name: str) -> set[str]:
-    """Return the mask kinds the decoder's layers take, refusing decoders whose past is not just keys and values."""
+def _check_attention(network: Any, name: str) -> None:
+    """Refuse decoders whose past is not just keys and values."""
     config = network.config
     kinds: set[str] = set(getattr(config, "layer_types", None) or [])
     recurrent = getattr(network, "_is_stateful", False) or hasattr(config, "layers_block_type")
-    if recurrent or kinds - {FULL, SLIDING}:
+    if recurrent or kinds - {"full_attention", "sliding_attention"}:
         raise ModelError(
             f"{name}: a {config.model_type} model carries a recurrent or chunked state, which an attention mask cannot "
             "branch; take a decoder with full or sliding-window attention"
         )
-    if kinds:
-        return kinds
-    return {SLIDING} if getattr(config, "sliding_window", None) else {FULL}
 
 
 @torch.inference_mode()
-def _check_head(model: TransformersModel, name: str) -> None:
-    """Refuse a model whose own logits are not what the restricted head gives (unknown scaling)."""
-    network = model._network
-    ids = torch.as_tensor([*model._scheme.begin, *model._scheme.token_ids[[1, model.alphabet.separator, 2]]])
-    ids = ids[None].to(model.device)
-    own = network(ids, use_cache=False).logits[0][:, model._answers].float()
-    ours = model._logits(network.base_model(ids, use_cache=False).last_hidden_state[0], model._head[model._answers])
+def _check_answers(model: TransformersModel, name: str) -> None:
+    """Refuse a model whose own answers are not what the restricted head and packed attention give."""
+    network, separator = model._network, model.alphabet.separator
+    texts = np.array([[1, separator, 2], [1, separator, 3]])
+    begin = np.tile(model._begin, (2, 1))
+    ids = torch.as_tensor(np.concatenate([begin, model._scheme.token_ids[texts]], axis=1), device=model.device)
+    own = network(ids, use_cache=False).logits[:, -1, model._answers].float()
+    ours = model._logits(network.base_model(ids, use_cache=False).last_hidden_state[:, -1], model._head[model._answers])
     error = float((own - ours).abs().max())
     if not error <= 1e-2 * (1 + float(own.abs().max())):
         raise ModelError(f"{name}: its output head scales logits in an unknown way (off by {error:.3g})")
+    answers = model.log_probs(Forest(texts[0], *(np.array([value]) for value in (2, 3, 1, -1))))
+    packed = np.exp(np.stack([answers.prompt[0], answers.nodes[0]]))
+    error = float(np.abs(packed - np.exp(model._normalised(own))).max())
+    if not error <= (1e-3 if model.dtype == torch.float32 else 1e-1):
+        raise ModelError(f"{name}: its attention is not one that can be packed (probabilities off by {error:.3g})")

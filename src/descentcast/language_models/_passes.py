@@ -1,0 +1,127 @@
+"""What forests need computed beyond what is kept, cut into passes of a bounded number of tokens."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from descentcast.language_models._attention import BranchQueries, PromptQueries
+from descentcast.language_models._base import Forest
+from descentcast.language_models._kept import KeptPrompt
+from descentcast.language_models._packing import in_order, lineage
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What one forest needs.
+
+    Attributes:
+        prompt: The prompt, with what is kept of it.
+        symbols: Symbol of each node, shape (N,).
+        prefix: Last prompt row that each node sees, shape (N,).
+        paths: Lineage of the nodes.
+        numbers: Number of each node in the prompt, shape (N,).
+        missing: Nodes to be computed, sorted by prefix, parents first: those without an answer, and their ancestors
+            whose keys and values were dropped.
+    """
+
+    prompt: KeptPrompt
+    symbols: np.ndarray
+    prefix: np.ndarray
+    paths: np.ndarray
+    numbers: np.ndarray
+    missing: np.ndarray
+
+    @staticmethod
+    def of(prompt: KeptPrompt, forest: Forest, offset: int, size: int) -> "Work":
+        """Find out what a forest needs.
+
+        Args:
+            prompt: Its prompt.
+            forest: The forest.
+            offset: How many tokens come before its prompt.
+            size: Symbols of the answer alphabet.
+        """
+        prefix, paths = forest.prefix + offset, lineage(forest.parents)
+        numbers = prompt.number(forest.symbols, prefix, forest.parents, size)
+        needed = np.isnan(prompt.answers[numbers, 0]) if len(numbers) else np.zeros(0, dtype=bool)
+        above = np.unique(paths[needed])
+        above = above[above >= 0]
+        needed[above[prompt.slots[numbers[above]] < 0]] = True
+        order = in_order(prefix, paths)
+        return Work(prompt, forest.symbols, prefix, paths, numbers, order[needed[order]])
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A stretch of a pass: prompt rows, or missing nodes, start .. stop - 1 of one piece of work."""
+
+    work: Work
+    is_prompt: bool
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def nodes(self) -> np.ndarray:
+        """The nodes of the forest; none if it is of the prompt."""
+        return self.work.missing[: 0 if self.is_prompt else self.stop][self.start :]
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Tokens of the prompt, or symbols of the nodes."""
+        return self.work.prompt.ids[self.start : self.stop] if self.is_prompt else self.work.symbols[self.nodes]
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Position of each token."""
+        if self.is_prompt:
+            return np.arange(self.start, self.stop)
+        return self.work.prefix[self.nodes] + (self.work.paths[self.nodes] >= 0).sum(axis=1)
+
+    def queries(self) -> PromptQueries | BranchQueries:
+        """Return how they attend; nodes get rows for their keys and values."""
+        work, prompt = self.work, self.work.prompt
+        if self.is_prompt:
+            return PromptQueries(prompt.rows, self.start, self.stop)
+        first = prompt.place(work.numbers[self.nodes])
+        paths = work.paths[self.nodes]
+        rows = np.where(paths >= 0, prompt.slots[work.numbers[paths]], -1)
+        return BranchQueries(prompt.rows, prompt.branches, first, work.prefix[self.nodes], rows)
+
+    def finish(self, hidden: torch.Tensor, answer: Callable[[torch.Tensor], np.ndarray]) -> None:
+        """Keep hidden states of a prompt, or answers of nodes, and drop rows that nothing needs where they are many."""
+        work, prompt = self.work, self.work.prompt
+        if self.is_prompt:
+            prompt.hidden = torch.cat([prompt.hidden, hidden])
+            return
+        prompt.answers[work.numbers[self.nodes]] = answer(hidden)
+        ahead = np.unique(work.paths[work.missing[self.stop :]])
+        prompt.shed(work.numbers[ahead[ahead >= 0]])
+
+
+def passes(works: Sequence[Work], size: int) -> Iterator[list[Piece]]:
+    """Cut what is missing into passes of at most `size` tokens, prompts before their branches, works packed together.
+
+    A piece may see what earlier pieces of its own pass computed: within a layer all keys and values are written before
+    any are read.
+    """
+    pieces: list[Piece] = []
+    room = size
+    for work in works:
+        for is_prompt, done, end in (
+            (True, len(work.prompt.hidden), len(work.prompt.ids)),
+            (False, 0, len(work.missing)),
+        ):
+            while done < end:
+                piece = Piece(work, is_prompt, done, min(end, done + room))
+                pieces.append(piece)
+                done, room = piece.stop, room - len(piece)
+                if room == 0:
+                    yield pieces
+                    pieces, room = [], size
+    if pieces:
+        yield pieces
