@@ -182,7 +182,7 @@ def test_what_a_broken_model_says_is_not_kept(folder):
 
 
 def test_densities_of_a_model_that_seldom_writes_numbers_are_kept(folder):
-    """Half of what is left goes to a separator, at both digits: 0.95 at the first and 0.5 more at the second."""
+    """A twentieth of the mass is on a first digit, half of that on a second: the rest writes no number."""
 
     class Stray(Counted):
         def log_probs(self, forest: Forest) -> ForestLogProbs:
@@ -193,7 +193,7 @@ def test_densities_of_a_model_that_seldom_writes_numbers_are_kept(folder):
 
     model = Stray()
     found = [stored_densities(model, CONTEXT, CONTEXT.points, 0.0) for _ in range(2)]
-    assert found[1].outside == pytest.approx(1.45)
+    assert found[1].outside == pytest.approx(1 - 0.05 * 0.5)
     assert same(*found)
     assert model.calls == 2  # levels
 
@@ -221,9 +221,9 @@ def test_a_cache_that_cannot_be_written_costs_one_warning(folder):
         store_module.clear_store()
 
 
-def test_a_home_that_is_unknown_costs_one_warning(folder, monkeypatch):
+def test_a_home_that_is_unknown_is_an_argument_error(folder, monkeypatch):
     monkeypatch.setenv("DESCENTCAST_CACHE", "~nobody-has-this-name/cache")
-    with pytest.warns(RuntimeWarning, match="densities are not stored"):
+    with pytest.raises(ArgumentError, match="DESCENTCAST_CACHE == '~nobody-has-this-name/cache'"):
         stored_densities(Counted(), CONTEXT, CONTEXT.points, 1e-3)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from descentcast.errors import FetchError, ModelError
+from descentcast.errors import ArgumentError, FetchError, ModelError
 from descentcast.language_models import _catalogue, _wheels
 from descentcast.language_models._catalogue import (
     CatalogueEntry,
@@ -339,6 +339,12 @@ def test_the_cache_is_the_users_unless_told_otherwise(monkeypatch):
     assert cache_dir() == _catalogue.platformdirs.user_cache_path("descentcast")
     monkeypatch.setenv("DESCENTCAST_CACHE", "~/elsewhere")
     assert cache_dir() == Path.home() / "elsewhere"
+
+
+def test_a_cache_in_an_unknown_home_is_one_line(monkeypatch):
+    monkeypatch.setenv("DESCENTCAST_CACHE", "~no-such-user-anywhere/cache")
+    with pytest.raises(ArgumentError, match=r"^DESCENTCAST_CACHE == '~no-such-user-anywhere/cache', must be a folder"):
+        cache_dir()
 
 
 def test_every_entry_is_pinned():

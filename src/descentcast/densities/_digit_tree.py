@@ -22,7 +22,7 @@ class CodeDensities:
         probs: Shape (p, base^groups), distributions.
         pruned: Mass at each point that was not refined to the last digit, shape (p,).
         outside: Mass that the model put on anything but a number, at a sample of the points, shape (s,); what goes to a
-            separator or newline before the last digit is added, averaged over all points.
+            separator or newline before the last digit counts too, averaged over all points.
     """
 
     probs: Float[np.ndarray, "p codes"]
@@ -57,8 +57,9 @@ def read_densities(model: LanguageModel, context: Context, points: Points, bound
         ]
         below = np.full((*probs.shape, base), 1.0 / base)
         below[keep], stray = _numbers(model, context, points, trie, leaves)[:2]
-        # What the model puts on a separator or newline after a first digit counts as much as after none.
-        outside = outside + float((probs[keep] * stray).sum() / len(points))
+        # What the model puts on a separator or newline after a first digit counts as much as after none: a number is
+        # written where it is on digits at every level.
+        outside = 1 - (1 - outside) * (1 - float((probs[keep] * stray).sum() / len(points)))
         probs = (probs[..., None] * below).reshape(len(points), -1)
     return CodeDensities(probs, pruned, outside)
 

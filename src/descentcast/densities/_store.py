@@ -54,11 +54,11 @@ def stored_densities(model: LanguageModel, context: Context, points: Points, bou
     key = _key(str(fingerprint), context, points, bound)
     shape = len(points), context.alphabet.base**context.groups
     known = _attempt(lambda: store.get(key))
-    if known is not None and _plausible(known, shape, context.groups):
+    if known is not None and _plausible(known, shape):
         return CodeDensities(**known)
     found = read_densities(model, context, points, bound)
     arrays = {name: np.asarray(getattr(found, name)) for name in ARRAYS}
-    if _plausible(arrays, shape, context.groups):
+    if _plausible(arrays, shape):
         _attempt(lambda: store.put(key, arrays))
     return found
 
@@ -116,7 +116,7 @@ def _attempt(act: Callable[[], T]) -> T | None:
     """Return what `act` does; None, with a warning, where the disk does not let it: no result hangs on the store."""
     try:
         return act()
-    except (sqlite3.Error, OSError, RuntimeError) as error:  # RuntimeError: no home directory
+    except (sqlite3.Error, OSError) as error:
         _warn(str(error))
         return None
 
@@ -145,15 +145,12 @@ def _bytes(integers: Any) -> bytes:
     return np.asarray(integers, dtype="<i8").tobytes()
 
 
-def _plausible(arrays: dict[str, np.ndarray], shape: tuple[int, int], groups: int) -> bool:
-    """Return whether arrays are densities of this shape: distributions, with masses beside them.
-
-    Masses outside numbers are summed over the symbols of a number, so that they may reach their count.
-    """
+def _plausible(arrays: dict[str, np.ndarray], shape: tuple[int, int]) -> bool:
+    """Return whether arrays are densities of this shape: distributions, with masses beside them."""
     if set(arrays) != set(ARRAYS) or any(a.dtype not in map(np.dtype, DTYPES) for a in arrays.values()):
         return False
     probs, pruned, outside = (arrays[name] for name in ARRAYS)
-    masses = np.concatenate([pruned.ravel(), outside.ravel() / groups, probs.ravel()])
+    masses = np.concatenate([pruned.ravel(), outside.ravel(), probs.ravel()])
     return (
         probs.shape == shape
         and pruned.shape == shape[:1]

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import platformdirs
 from filelock import FileLock
 
-from descentcast.errors import FetchError, ModelError
+from descentcast.errors import ArgumentError, FetchError, ModelError
 from descentcast.language_models import _shipped, _wheels
 from descentcast.language_models._wheels import Downloader, Part, Progress
 
@@ -124,9 +124,16 @@ def entries() -> tuple[CatalogueEntry, ...]:
 
 
 def cache_dir() -> Path:
-    """Return where models are kept: `DESCENTCAST_CACHE`, or else the user's cache directory of this platform."""
+    """Return where models are kept: `DESCENTCAST_CACHE`, or else the user's cache directory of this platform.
+
+    Raises:
+        ArgumentError: `DESCENTCAST_CACHE` begins with the home of a user whom this computer does not know.
+    """
     chosen = os.environ.get("DESCENTCAST_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("descentcast")
+    try:
+        return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_cache_path("descentcast")
+    except RuntimeError as error:
+        raise ArgumentError(f"DESCENTCAST_CACHE == {chosen!r}, must be a folder: {error}") from error
 
 
 def is_fetched(name: str) -> bool:
