@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -32,6 +33,13 @@ def adapted(base: nn.Module, token_ids: Sequence[int], adapter: dict[str, Any], 
         if p.requires_grad:
             p.data = p.data.float()
     return DigitModel(model, model.get_base_model().model, token_ids)
+
+
+def start_from(model: DigitModel, folder: Path) -> None:
+    """Give an adapter the weights of one that was trained before."""
+    report = set_peft_model_state_dict(model.language_model, load_file(folder / "adapter_model.safetensors"))
+    if report.unexpected_keys:
+        raise ValueError(f"{folder} does not fit: {report.unexpected_keys[0]} is unknown")
 
 
 def symbol_tokens(tokenizer: Any) -> list[int]:
@@ -62,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hours", type=float, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--init", type=Path, help="an adapter to go on from, with a fresh optimizer and schedule")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     given = parser.parse_args(arguments)
     config = tomllib.loads(given.config.read_text())
@@ -70,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = AutoModelForCausalLM.from_pretrained(given.base, dtype=getattr(torch, given.dtype))
     tokens = symbol_tokens(AutoTokenizer.from_pretrained(given.base))
     model = adapted(base, tokens, config["adapter"], settings.seed)
+    if given.init:
+        start_from(model, given.init)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     fit(model, Prior(**config.get("prior", {})), settings, given.out, model.language_model.save_pretrained)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.contexts import BEGIN, LONGEST, Prior
@@ -71,11 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hours", type=float, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--init", type=Path, help="a decoder to go on from, with a fresh optimizer and schedule")
     given = parser.parse_args(arguments)
     config = tomllib.loads(given.config.read_text())
     torch.set_num_threads(given.threads)
     settings = Settings(**config["training"], hours=given.hours)
     model = small_model(config["model"], settings.seed).to("cuda" if torch.cuda.is_available() else "cpu")
+    if given.init:
+        model.language_model.load_state_dict(load_file(given.init / "model.safetensors"))
     steps = fit(model, Prior(**config.get("prior", {})), settings, given.out, model.language_model.save_pretrained)
     print(f"{steps} steps, {sum(p.numel() for p in model.parameters())} parameters, {dataclasses.asdict(settings)}")
 

@@ -1,5 +1,6 @@
 """The loop: the digit model scores what it should, a resumed run equals an uninterrupted one, the schedule ends."""
 
+import copy
 import csv
 import math
 
@@ -9,7 +10,8 @@ import torch
 from training.contexts import Prior, fixed_batch
 from training.digit_model import DigitModel
 from training.loop import Settings, evaluate, fit
-from training.train_adapter import adapted, symbol_tokens
+from training.ship import halved
+from training.train_adapter import adapted, start_from, symbol_tokens
 from training.train_prompt import prompted
 from training.train_small import ordered_digits, small_model
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -161,6 +163,20 @@ def test_a_model_that_knows_every_law_has_no_divergence():
     oracle.parameters = uniform.parameters = lambda: iter([torch.zeros(1)])
     assert evaluate(oracle, [drawn], tiny_settings()) == pytest.approx(0, abs=1e-6)
     assert evaluate(uniform, [drawn], tiny_settings()) == pytest.approx(math.log(10) - entropies.mean(), abs=1e-5)
+
+
+def test_training_goes_on_from_an_adapter(tmp_path):
+    """Weights that were shipped in float16 come back, layer by layer."""
+    base = LlamaForCausalLM(LlamaConfig(vocab_size=20, **TINY))
+    before = adapted(copy.deepcopy(base), range(12), {"r": 2, "lora_alpha": 4}, seed=0)
+    fit(before, Prior(), tiny_settings(steps=2), tmp_path, before.language_model.save_pretrained)
+    halved(tmp_path / "adapter_model.safetensors", tmp_path / "adapter_model.safetensors")
+    after = adapted(copy.deepcopy(base), range(12), {"r": 2, "lora_alpha": 4}, seed=1)
+    start_from(after, tmp_path)
+    drawn = fixed_batch(Prior(), 0, 0, 30, 1)
+    one, two = (m(torch.from_numpy(drawn.symbols), torch.from_numpy(drawn.laws)) for m in (before, after))
+    assert torch.allclose(one, two, atol=1e-3)
+    assert all(p.dtype == torch.float32 for p in after.parameters() if p.requires_grad)
 
 
 class _Letters:
