@@ -19,7 +19,6 @@ import resource
 import shutil
 import signal
 import sqlite3
-import struct
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ import traceback
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,221 +34,89 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `benchmarks` is a folder of the repository, not installed
 
-from benchmarks.tracker_files import Run
+from benchmarks.mutations import change_database, change_parquet, mutated, mutated_events, mutated_log
 
 from benchmarks import tracker_files
 from descentcast.errors import DescentcastError
 from descentcast.trajectories import list_runs, read
-from descentcast.trajectories.readers._event_records import _masked_crc
 
 COUNTS = Path(__file__).with_suffix(".json")
-SECONDS, MEMORY, MOST_MUTATIONS = 20, 4 << 30, 8
+SECONDS, MEMORY = 20, 4 << 30
 nan, inf = float("nan"), float("inf")
 RUNS = [
-    Run("a", {"lr": 0.1, "o": "adam"}, {"loss": ([0, 1, 2, 5], [1.5, 0.25, -1e-3, 3.0]), "acc": ([0, 5], [0.5, 0.6])}),
-    Run("b", {"lr": 0.2, "o": "sgd"}, {"loss": ([0, 1, 2, 3], [1.0, 5e10, nan, inf]), "acc": ([0, 1], [0.1, 0.2])}),
-]
-TOKENS = [
-    *b"""NaN nan Infinity -inf 1e999 -1e-999 18446744073709551616 -9223372036854775809 null true 1_000 0x10 1.5 -1 1e308
-    step run name value "step" "run" "name" "value" _step ../../etc/passwd <script>alert(1)</script> [/red] {arm} %s
-    ' " , { } &a "\\ud800" !!python/object/apply:os.system""".split(),
-    *(b"\n", b"\r\n", b"\r", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x1b[31m", "\u0661".encode()),
-    *(b"9" * 400, b"[" * 2000, b'{"a":' * 1500),
+    tracker_files.Run(name, {"lr": 0.1 * k, "o": name}, {"loss": ([0, 1, 2, 5], loss), "acc": ([0, 5], [0.5, 0.6])})
+    for k, name, loss in ((1, "a", [1.5, 0.25, -1e-3, 3.0]), (2, "b", [1.0, 5e10, nan, inf]))
 ]
 
 
-def seeds_in(work: Path) -> dict[str, list[Path]]:
+def write_table(folder: Path, suffix: str) -> None:
+    """Write a wide table and a long one."""
+    for shape, rows in (("wide", tracker_files.wide_rows(RUNS)), ("long", tracker_files.long_rows(RUNS))):
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
+        lines = lines if suffix == ".csv" else [json.dumps(row) for row in rows]
+        (folder / f"{shape}{suffix}").write_text("\n".join(lines) + "\n")
+
+
+def write_parquet(folder: Path) -> None:
+    """Write a wide table and a long one."""
+    for long in (False, True):
+        tracker_files.write_parquet(folder, RUNS, long=long).rename(folder / f"{long}.parquet")
+
+
+def write_lightning(folder: Path) -> None:
+    """Write what a CSVLogger writes."""
+    rows = ["epoch,step,train_loss,val_loss", "0,0,1.5,", "0,1,1.25,", "0,1,,2.5", "1,2,nan,", "1,3,0.5,", "1,3,,2.25"]
+    (folder / "metrics.csv").write_text("\n".join(rows) + "\n")
+
+
+def write_trainer(folder: Path) -> None:
+    """Write what a Trainer writes."""
+    history = [{"loss": 1.5, "epoch": 0.1, "step": 1}, {"loss": 0.25, "step": 2}, {"eval_loss": nan, "step": 2}]
+    state = {"log_history": history, "logging_steps": 5, "epoch": 1.0}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+
+
+def write_tensorboard(folder: Path) -> None:
+    """Write scalars of both styles."""
+    tracker_files.write_tensorboard(folder / "old", RUNS)
+    tracker_files.write_tensorboard(folder / "new", RUNS, new_style=True)
+
+
+FORMATS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "csv": (lambda folder: write_table(folder, ".csv"), "*.csv"),
+    "jsonl": (lambda folder: write_table(folder, ".jsonl"), "*.jsonl"),
+    "parquet": (write_parquet, "*.parquet"),
+    "lightning": (write_lightning, "*.csv"),
+    "trainer": (write_trainer, "*.json"),
+    "tensorboard": (write_tensorboard, "**/*tfevents*"),
+    "wandb": (lambda folder: tracker_files.write_wandb(folder, RUNS), "**/*.wandb"),
+    "mlflow": (lambda folder: tracker_files.write_mlflow_database(folder, RUNS), "*.db"),
+    "mlflow folder": (lambda folder: tracker_files.write_mlflow_folder(folder, RUNS), "mlruns/*/*/metrics"),
+    "trackio": (lambda folder: tracker_files.write_trackio(folder, RUNS), "*.db"),
+    "optuna": (lambda folder: tracker_files.write_optuna(folder, RUNS), "*.db"),
+}
+
+
+def seeds_in(work: Path, formats: Sequence[str]) -> dict[str, list[Path]]:
     """Return the seeds of each format, written once into a folder."""
-    corpus = work / "corpus"
-    if not (corpus / "done").exists():
-        shutil.rmtree(corpus, ignore_errors=True)
-        for name in ("tables", "tensorboard", "new_style", "wandb", "mlflow", "mlflow_folder", "trackio", "optuna"):
-            (corpus / name).mkdir(parents=True)
-        tables = corpus / "tables"
-        for shape, rows in (("wide", tracker_files.wide_rows(RUNS)), ("long", tracker_files.long_rows(RUNS))):
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            lines = [",".join(names), *(",".join(str(row.get(name, "")) for name in names) for row in rows)]
-            (tables / f"{shape}.csv").write_text("\n".join(lines) + "\n")
-            (tables / f"{shape}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        tracker_files.write_parquet(tables, RUNS).rename(tables / "wide.parquet")
-        tracker_files.write_parquet(tables, RUNS, long=True).rename(tables / "long.parquet")
-        lightning = "epoch,step,train_loss,val_loss\n0,0,1.5,\n0,1,1.25,\n0,1,,2.5\n1,2,nan,\n1,3,0.5,\n1,3,,2.25\n"
-        (tables / "metrics.csv").write_text(lightning)
-        history = [
-            {"loss": 1.5, "learning_rate": 0.1, "epoch": 0.1, "step": 1},
-            {"loss": 0.25, "step": 2},
-            {"eval_loss": nan, "step": 2},
-        ]
-        (tables / "trainer_state.json").write_text(
-            json.dumps({"log_history": history, "logging_steps": 5, "epoch": 1.0})
-        )
-        tracker_files.write_tensorboard(corpus / "tensorboard", RUNS)
-        tracker_files.write_tensorboard(corpus / "new_style", RUNS, new_style=True)
-        tracker_files.write_wandb(corpus / "wandb", RUNS)
-        tracker_files.write_mlflow_database(corpus / "mlflow", RUNS)
-        tracker_files.write_mlflow_folder(corpus / "mlflow_folder", RUNS)
-        tracker_files.write_trackio(corpus / "trackio", RUNS)
-        tracker_files.write_optuna(corpus / "optuna", RUNS)
-        for database in corpus.rglob("*.db"):
-            with sqlite3.connect(database) as connection:
+    seeds = {}
+    for name in formats:
+        write, pattern = FORMATS[name]
+        folder = work / "corpus" / name.replace(" ", "-")
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            write(folder)
+            for database in folder.glob("*.db"):
+                connection = sqlite3.connect(database)
                 connection.execute("PRAGMA journal_mode = DELETE")
-            connection.execute("VACUUM")
-            connection.close()
-        (corpus / "done").touch()
-    return {
-        "csv": sorted(corpus.glob("tables/*e.csv")) + sorted(corpus.glob("tables/long.csv")),
-        "jsonl": sorted(corpus.glob("tables/*.jsonl")),
-        "parquet": sorted(corpus.glob("tables/*.parquet")),
-        "lightning": sorted(corpus.glob("tables/metrics.csv")),
-        "trainer": sorted(corpus.glob("tables/*.json")),
-        "tensorboard": sorted(corpus.rglob("*tfevents*")),
-        "wandb": sorted(corpus.rglob("*.wandb")),
-        "mlflow": [corpus / "mlflow" / "mlflow.db"],
-        "mlflow folder": sorted(path.parent for path in corpus.glob("mlflow_folder/mlruns/*/*/meta.yaml")),
-        "trackio": [corpus / "trackio" / "project.db"],
-        "optuna": [corpus / "optuna" / "study.db"],
-    }
-
-
-def mutated(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Return bytes with one to eight mutations; `other` is what is spliced in."""
-    out = bytearray(data)
-    for _ in range(min(int(rng.geometric(0.5)), MOST_MUTATIONS)):
-        at = int(rng.integers(0, len(out) + 1))
-        length = int(rng.geometric(0.1))
-        match int(rng.integers(0, 10)):
-            case 0 | 9:
-                if at < len(out):
-                    out[at] ^= 1 << int(rng.integers(0, 8))
-            case 1:
-                out[at : at + length] = rng.bytes(length)
-            case 2:
-                del out[at : at + length]
-            case 3:
-                del out[at:]
-            case 4:
-                out[at:at] = out[at : at + length * 4]
-            case 5:
-                start = int(rng.integers(0, len(other) + 1))
-                out[at : at + length * 4] = other[start : start + length * 4]
-            case _:
-                token = TOKENS[int(rng.integers(0, len(TOKENS)))]
-                out[at : at + (len(token) if rng.random() < 0.5 else 0)] = token
-    return bytes(out)
-
-
-def mutated_events(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Return an event file of TensorBoard's with mutated records under right checksums."""
-    out, at, records = b"", 0, []
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from("<Q", data, at)
-        records.append(data[at + 12 : at + 12 + length])
-        at += 16 + length
-    for k in rng.integers(0, len(records), size=int(rng.integers(1, 4))):
-        records[k] = mutated(records[k], other, rng)
-    rng.shuffle(records) if rng.random() < 0.2 else None
-    for record in records:
-        head = struct.pack("<Q", len(record))
-        sums = [
-            int(_masked_crc(np.frombuffer(part, dtype=np.uint8)[None])[0]) if part else 0xA282EAD8
-            for part in (head, record)
-        ]
-        out += head + struct.pack("<I", sums[0]) + record + struct.pack("<I", sums[1])
-    return out
-
-
-def mutated_log(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Return a log of W&B's with mutated records under right checksums."""
-    out, at, records = data[:7], 7, []
-    while at + 7 <= len(data):
-        _, length, kind = struct.unpack_from("<IHB", data, at)
-        records.append((kind, data[at + 7 : at + 7 + length]))
-        at += 7 + length
-    for k in rng.integers(0, len(records), size=int(rng.integers(1, 4))):
-        kind, body = records[k]
-        records[k] = kind, mutated(body, other, rng)[:30000]
-    for kind, body in records:
-        kind = int(rng.integers(0, 6)) if rng.random() < 0.02 else kind
-        out += struct.pack("<IHB", zlib.crc32(body, zlib.crc32(bytes([kind]))), len(body), kind) + body
-    return out
-
-
-def cell(rng: np.random.Generator) -> Any:
-    """Return a value of any kind that a database may hold."""
-    token = TOKENS[int(rng.integers(0, len(TOKENS)))]
-    kinds = [
-        None,
-        token,
-        token.decode("utf-8", "replace"),
-        int(rng.integers(-(2**63), 2**63)),
-        float(rng.normal()),
-        0,
-        1,
-        nan,
-        inf,
-        -1.5,
-        "x",
-    ]
-    return kinds[int(rng.integers(0, len(kinds)))]
-
-
-def change_database(path: Path, rng: np.random.Generator) -> None:
-    """Change cells, rows and columns of the tables of a database."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA ignore_check_constraints = ON")
-    connection.execute("PRAGMA synchronous = OFF")
-    names = [n for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    names = [n for n in names if n in WORTH_CHANGING]
-    for _ in range(int(rng.integers(1, MOST_MUTATIONS))):
-        table = names[int(rng.integers(0, len(names)))]
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        column = columns[int(rng.integers(0, len(columns)))]
-        try:
-            match int(rng.integers(0, 10)):
-                case 0:
-                    connection.execute(f"ALTER TABLE {table} RENAME COLUMN {column} TO other")
-                case 1:
-                    connection.execute(f"DELETE FROM {table} WHERE abs(random()) % 3 = 0")
-                case _:
-                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE abs(random()) % 3 = 0", (cell(rng),))
-        except (sqlite3.Error, OverflowError, UnicodeError):
-            pass
-    connection.close()
-
-
-WORTH_CHANGING = {"metrics", "configs", "runs", "params", "tags", "experiments"} | {
-    "studies", "trials", "trial_params", "trial_intermediate_values",
-}  # fmt: skip
-
-
-def change_parquet(path: Path, rng: np.random.Generator) -> None:
-    """Write a table of columns of any type."""
-    import pyarrow as arrow
-    import pyarrow.parquet as parquet
-
-    rows = int(rng.integers(0, 6))
-    makers: list[Callable[[], Any]] = [
-        lambda: arrow.array(rng.normal(size=rows)),
-        lambda: arrow.array([None if rng.random() < 0.3 else float(x) for x in rng.normal(size=rows)], arrow.float32()),
-        lambda: arrow.array(rng.integers(-(2**63), 2**63, size=rows)),
-        lambda: arrow.array(rng.integers(0, 2**64, size=rows, dtype=np.uint64)),
-        lambda: arrow.array(np.arange(rows)),
-        lambda: arrow.array([str(cell(rng)) for _ in range(rows)]),
-        lambda: arrow.array([["a", "b"][int(rng.integers(0, 2))] for _ in range(rows)]).dictionary_encode(),
-        lambda: arrow.array([bool(x) for x in rng.integers(0, 2, size=rows)]),
-        lambda: arrow.array([[1.0]] * rows),
-        lambda: arrow.array([{"a": 1}] * rows),
-        lambda: arrow.array([b"\xff"] * rows),
-        lambda: arrow.nulls(rows),
-        lambda: arrow.array(np.arange(rows), arrow.timestamp("ms")),
-        lambda: arrow.array(rng.normal(size=rows).astype(np.float16)),
-        lambda: arrow.array([nan, inf, -inf, 1.0, 2.0][:rows]),
-    ]
-    names = ["step", "run", "name", "value", "loss", "acc", "", "__index_level_0__", "\n", "x" * 200, "loss"]
-    count = int(rng.integers(1, 6))
-    chosen = [names[i] for i in rng.integers(0, len(names), size=count)]
-    arrays = [makers[i]() for i in rng.integers(0, len(makers), size=count)]
-    parquet.write_table(arrow.Table.from_arrays(arrays, chosen), path)
+                connection.execute("VACUUM")
+                connection.close()
+            (folder / "done").touch()
+        found = sorted(folder.glob(pattern))
+        seeds[name] = [path.parent for path in found] if name == "mlflow folder" else found
+    return seeds
 
 
 def make(format_name: str, seeds: list[Path], place: Path, rng: np.random.Generator) -> Path:
@@ -331,7 +198,7 @@ def too_slow(number: int, frame: Any) -> None:
 
 def fuzz(inputs: int, size: int, formats: list[str] | None, work: Path, counts_file: Path) -> dict[str, Any]:
     """Try inputs, as many of each format, piece by piece, from where the counts say the last run ended."""
-    seeds = {name: found for name, found in seeds_in(work).items() if formats is None or name in formats}
+    seeds = seeds_in(work, formats or list(FORMATS))
     counts = json.loads(counts_file.read_text()) if counts_file.exists() else {}
     signal.signal(signal.SIGALRM, too_slow)
     scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))

@@ -170,7 +170,7 @@ def list_runs(paths: tuple[str, ...], arm: str | None, as_json: bool) -> None:
         click.echo(json.dumps(rows))
     else:
         shown = [name for name in table if name not in ("arm", "note") or any(row[name] for row in rows)]
-        dc.reports.show_table(table[shown], f"{table['run'].nunique()} run(s)")
+        dc.reports.show_table(table.filter(shown), f"{table['run'].nunique()} run(s)")
 
 
 @cli.group()

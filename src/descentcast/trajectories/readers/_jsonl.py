@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection
+from json.scanner import make_scanner
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from descentcast.errors import DataError
 from descentcast.trajectories.readers._tables import CUT, Table
+
+MOST_CELLS = 100_000_000  # of a table in memory
+SCAN = make_scanner(json.JSONDecoder())  # pyright: ignore[reportArgumentType]
 
 
 def read_jsonl(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...]]:
@@ -24,6 +28,8 @@ def read_jsonl(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...
         DataError: Not text, a line that is no JSON object.
     """
     columns: dict[str, list[Any]] = {}
+    usual: tuple[str, ...] = ()  # the keys of the row before, where they are those of all rows
+    appends: list[Any] = []
     rows, notes = 0, ()
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -37,19 +43,25 @@ def read_jsonl(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...
                         raise
                     notes = (CUT,)
                     break
-                for name, cell in row.items():
-                    cells = columns.get(name)
-                    if cells is None:
-                        cells = columns[name] = []
-                    if len(cells) < rows:
-                        cells.extend([None] * (rows - len(cells)))
-                    cells.append(cell)
+                if tuple(row) == usual:
+                    for append, cell in zip(appends, row.values(), strict=True):
+                        append(cell)
+                else:
+                    for name in row:
+                        if name not in columns:
+                            columns[name] = [None] * rows
+                    for name, cells in columns.items():
+                        cells.append(row.get(name))
+                    usual = tuple(row) if len(row) == len(columns) else ()
+                    appends = [columns[name].append for name in usual]
+                    if len(columns) * rows > MOST_CELLS:
+                        raise DataError(f"{path}: {len(columns)} columns that few rows have: make it a long table")
                 rows += 1
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a JSON lines file: {error}") from None
     if not rows:
         raise DataError(f"{path}: empty")
-    return {name: _column(cells + [None] * (rows - len(cells)), name in text) for name, cells in columns.items()}, notes
+    return {name: _column(cells, name in text) for name, cells in columns.items()}, notes
 
 
 def _column(cells: list[Any], label: bool) -> np.ndarray:
@@ -69,7 +81,11 @@ def _column(cells: list[Any], label: bool) -> np.ndarray:
 
 def _object(path: Path, number: int, line: str) -> dict[str, object]:
     try:
-        row = json.loads(line)
+        row, end = SCAN(line, len(line) - len(line.lstrip()))  # As json.loads does, at half its price.
+        if line[end:].strip():
+            json.loads(line)  # Says what is wrong.
+    except StopIteration as error:
+        raise DataError(f"{path}: line {number} is not JSON: Expecting value: char {error.value}") from None
     except RecursionError:
         raise DataError(f"{path}: line {number} is nested too deeply, must be a flat JSON object") from None
     except ValueError as error:

@@ -30,9 +30,11 @@ def read_lightning(path: Path) -> list[Record]:
     """
     table, notes = read_csv(path, ())
     setting = _settings(path.with_name(SETTINGS))
-    [record] = runs_of(table, path, notes=notes)
-    series = {name: replace(points, aside=name == EPOCH) for name, points in record.series.items()}
-    return [replace(record, series=series, setting=plain_setting(setting), labels=dict(flat(setting)))]
+    records = []
+    for record in runs_of(table, path, notes=notes):
+        series = {name: replace(points, aside=name == EPOCH) for name, points in record.series.items()}
+        records.append(replace(record, series=series, setting=plain_setting(setting), labels=dict(flat(setting))))
+    return records
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from descentcast.trajectories.readers._parquet import read_parquet
 from descentcast.trajectories.readers._recorded import with_setting
 from descentcast.trajectories.readers._records import Record, well_formed
 from descentcast.trajectories.readers._sqlite import MAGIC, database, tables
-from descentcast.trajectories.readers._tables import NAME, RUN, runs_of
+from descentcast.trajectories.readers._tables import NAME, RUN, one_run_each, runs_of
 from descentcast.trajectories.readers._tensorboard import MARK, read_tensorboard
 from descentcast.trajectories.readers._trackio import TABLES as TRACKIO
 from descentcast.trajectories.readers._trackio import read_trackio
@@ -79,7 +79,10 @@ class Source:
         if self.format in TREES:
             return TREES[self.format](self.files)
         table, notes = TABULAR[file.suffix.lower()](file, [RUN, NAME, *([arm] if arm else [])])
-        return with_setting(file, runs_of(table, file, arm, notes))
+        records = runs_of(table, file, arm, notes)
+        if RUN not in table:
+            one_run_each(file, records)
+        return with_setting(file, records)
 
 
 TREES: dict[str, Callable[[tuple[Path, ...]], list[Record]]] = {

@@ -31,8 +31,7 @@ def runs_of(table: Table, path: Path, arm: str | None = None, notes: tuple[str, 
         The runs, in order of appearance; the rows of one run need not be adjacent.
 
     Raises:
-        DataError: No rows, no coordinates, a row without a run or with a step that is no whole number, a file whose
-            steps say that it holds several runs but not which row is of which.
+        DataError: No rows, no coordinates, a row without a run or with a step that is no whole number.
     """
     rows = len(next(iter(table.values()), ()))
     if not rows:
@@ -46,8 +45,6 @@ def runs_of(table: Table, path: Path, arm: str | None = None, notes: tuple[str, 
     groups = _groups(table, path, labels, kept)
     steps = _steps(path, table) if STEP in table else None
     series = _long(table, path, groups, steps) if is_long else _wide(table, path, groups, steps, {STEP, *labels})
-    if RUN not in table:
-        _one_run_each(path, series)
     return [
         Record(_run(label, groups), found, labels=dict(zip(labels, label, strict=True)), notes=notes)
         for label, found in zip(groups, series, strict=True)
@@ -179,12 +176,18 @@ def _run(label: tuple[str, ...], groups: dict[tuple[str, ...], np.ndarray]) -> s
     return label[-1] if len({other[-1] for other in groups}) == len(groups) else "/".join(label)
 
 
-def _one_run_each(path: Path, found: list[dict[str, Series]]) -> None:
-    """Refuse a table without a column of runs in which most steps are written again: it holds several runs."""
-    for series in found:
-        for name, points in series.items():
+def one_run_each(path: Path, records: Sequence[Record]) -> None:
+    """Refuse a table without a column of runs in which most steps are written again: it holds several runs.
+
+    Raises:
+        DataError: It does.
+    """
+    for record in records:
+        for name, points in record.series.items():
             written = len(points.steps)
-            again = written - len(np.unique(points.steps)) if written else 0
+            if (np.diff(points.steps) > 0).all():
+                continue
+            again = int((np.diff(np.sort(points.steps)) == 0).sum())
             if again * 2 > written:
                 raise DataError(
                     f"{path}: {shown(name)}: {again} of {written} rows repeat a step: where there are several runs, a "
