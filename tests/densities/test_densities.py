@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.conftest import FakeModel
 
 import descentcast as dc
-from descentcast.densities import RULES, candidates, lay_out, pool, read_densities, regrid
+from descentcast.densities import RULES, candidates, lay_out, pool, read_densities, read_views, regrid
 from descentcast.densities._densities import _stretches, _windows
 from descentcast.densities._pooling import running_choice
 from descentcast.encoding import View
@@ -67,6 +67,43 @@ def test_refinement_is_exact_without_a_bound_and_within_it_otherwise(tiny_model)
         assert (np.abs(found.probs - exact.probs).sum(axis=1) / 2 <= found.pruned + 1e-9).all()
         branches = [p.reshape(12, 10, 100).sum(axis=2) for p in (found.probs, exact.probs)]
         np.testing.assert_allclose(*branches, atol=1e-7)
+
+
+def test_views_read_together_are_what_each_is(tiny_model, monkeypatch):
+    rng = np.random.default_rng(0)
+    contexts = [lay_out([rng.uniform(size=5 + 3 * i)], View(0.0, 1.0, 2), Alphabet(1)) for i in range(3)]
+    points = [contexts[0].points, contexts[1].probes(np.arange(0, 100, 7)), contexts[2].points]
+    together = read_views(tiny_model, contexts, points, 1e-3)
+    monkeypatch.setattr("descentcast.densities._digit_tree.TOGETHER", 30)
+    for found in (together, read_views(tiny_model, contexts, points, 1e-3)):
+        for view, context, some in zip(found, contexts, points, strict=True):
+            alone = read_densities(tiny_model, context, some, 1e-3)
+            np.testing.assert_allclose(view.probs, alone.probs, atol=1e-6)
+            np.testing.assert_allclose(view.pruned, alone.pruned, atol=1e-6)
+            np.testing.assert_allclose(view.outside, alone.outside, atol=1e-6)
+    fake = FakeModel()
+    np.testing.assert_array_equal(
+        read_views(fake, contexts[:1], points[:1], 0.0)[0].probs,
+        read_densities(fake, contexts[0], points[0], 0.0).probs,
+    )
+
+
+def test_no_branch_is_said_to_carry_less_than_it_does(fake_model):
+    """The mass of a node is at least the probability of every code that is written through it."""
+    context = lay_out([np.linspace(0.05, 0.95, 6)], View(0.0, 1.0, 2), Alphabet(1))
+    asked = []
+
+    class Asked(FakeModel):
+        def log_probs(self, forest):
+            asked.append(forest)
+            return super().log_probs(forest)
+
+    probs = read_densities(Asked(), context, context.points, 0.0).probs.reshape(6, 10, 10).sum(axis=2)
+    first, second = asked
+    assert (first.mass == 1).all()
+    trunk = second.symbols >= 10
+    assert (second.mass[trunk] == 1).all()
+    np.testing.assert_allclose(second.mass[~trunk], probs.ravel(), atol=1e-12)
 
 
 def test_digit_tree_equals_the_product_of_plain_passes(tiny_model):

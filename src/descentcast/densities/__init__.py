@@ -2,7 +2,7 @@
 
 from descentcast.densities._context import Context, Points, lay_out, most_values
 from descentcast.densities._densities import Densities, next_densities
-from descentcast.densities._digit_tree import read_densities
+from descentcast.densities._digit_tree import read_densities, read_views
 from descentcast.densities._grids import RULES, WEIGHTS, floored_logs, log_pool, pool, regrid, within
 from descentcast.densities._pooling import candidates
 from descentcast.densities._store import clear_store, store_info, stored_densities
@@ -22,6 +22,7 @@ __all__ = [
     "next_densities",
     "pool",
     "read_densities",
+    "read_views",
     "regrid",
     "store_info",
     "stored_densities",

@@ -1,17 +1,20 @@
 """Hierarchy-PDF (Liu et al., arXiv 2402.00795): densities over codes from digit probabilities, refined by mass.
 
 The probability of a code is the product of its digits' probabilities along the branch that writes it. A branch is
-refined
-only if it carries mass: what is pruned is bounded, and is spread uniformly within its own subtree.
+refined only if it carries mass: what is pruned is bounded, and is spread uniformly within its own subtree.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
 from descentcast.densities._context import Context, Points
-from descentcast.language_models import Forest, LanguageModel
+from descentcast.language_models import Forest, ForestLogProbs, LanguageModel
+
+# Prompts of this many symbols are read at once: more saves nothing, and takes memory.
+TOGETHER = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,26 +45,107 @@ def read_densities(model: LanguageModel, context: Context, points: Points, bound
     Returns:
         Probabilities renormalised over numbers, with what was pruned and what lay outside numbers.
     """
-    base, groups = context.alphabet.base, context.groups
-    trie = _Trie()
-    ends = [trie.add(int(p), chain) for p, chain in zip(points.prefix, points.chains, strict=True)]
-    probs, _, outside = _numbers(model, context, points, trie, ends)
-    pruned = np.zeros(len(points))
-    for level in range(1, groups):
-        keep = _keep(probs, bound / (groups - 1))
-        pruned = pruned + np.where(keep, 0, probs).sum(axis=1)
+    return read_views(model, [context], [points], bound)[0]
+
+
+def read_views(
+    model: LanguageModel, contexts: Sequence[Context], points: Sequence[Points], bound: float
+) -> list[CodeDensities]:
+    """Read densities under several contexts, level by level, each level in one call of a model that takes several.
+
+    Args:
+        model: The language model.
+        contexts: The prompts, of one alphabet and number of groups.
+        points: Where to read in each.
+        bound: Largest mass at a point that may go unrefined.
+
+    Returns:
+        What `read_densities` returns for each.
+    """
+    found: list[CodeDensities] = []
+    together: list[_View] = []
+    for context, some in zip(contexts, points, strict=True):
+        if together and sum(len(view.context.prompt) for view in together) + len(context.prompt) > TOGETHER:
+            found += _read(model, together, bound)
+            together = []
+        together.append(_View(context, some))
+    return found + _read(model, together, bound)
+
+
+def _read(model: LanguageModel, views: "list[_View]", bound: float) -> list[CodeDensities]:
+    for level in range(max((view.context.groups for view in views), default=0)):
+        forests = [view.forest(bound) for view in views]
+        for view, forest, answer in zip(views, forests, _answers(model, forests), strict=True):
+            view.take(forest, answer, first=level == 0)
+    return [CodeDensities(view.probs, view.pruned, view.outside) for view in views]
+
+
+def _answers(model: LanguageModel, forests: list[Forest]) -> list[ForestLogProbs]:
+    several = getattr(model, "log_probs_of", None)
+    return several(forests) if several else [model.log_probs(forest) for forest in forests]
+
+
+class _View:
+    """The densities of one context while they are refined.
+
+    Attributes:
+        context: The prompt.
+        probs: Probabilities of the codes of the digits read so far, shape (p, codes).
+        pruned: As in `CodeDensities`.
+        outside: As in `CodeDensities`.
+    """
+
+    def __init__(self, context: Context, points: Points) -> None:
+        self.context, self._points = context, points
+        self.probs = np.ones((len(points), 1))
+        self.pruned = np.zeros(len(points))
+        self.outside = np.empty(0)
+        self._level = 0
+        self._keep = np.ones((len(points), 1), dtype=bool)
+        self._at = np.empty(0, dtype=np.int64)
+
+    def forest(self, bound: float) -> Forest:
+        """Return what has to be asked for the next digit."""
+        base, points = self.context.alphabet.base, self._points
+        if self._level:
+            self._keep = _keep(self.probs, bound / (self.context.groups - 1))
+            self.pruned = self.pruned + np.where(self._keep, 0, self.probs).sum(axis=1)
         trie = _Trie()
-        leaves = [
-            trie.add(int(points.prefix[p]), (*points.chains[p], *_path(code, level, base)))
-            for p, code in np.argwhere(keep)
+        mass = np.nan_to_num(self.probs, nan=1.0)
+        ends = [
+            trie.add(int(points.prefix[p]), points.chains[p], _path(code, self._level, base), float(mass[p, code]))
+            for p, code in np.argwhere(self._keep)
         ]
-        below = np.full((*probs.shape, base), 1.0 / base)
-        below[keep], stray = _numbers(model, context, points, trie, leaves)[:2]
-        # What the model puts on a separator or newline after a first digit counts as much as after none: a number is
-        # written where it is on digits at every level.
-        outside = 1 - (1 - outside) * (1 - float((probs[keep] * stray).sum() / len(points)))
-        probs = (probs[..., None] * below).reshape(len(points), -1)
-    return CodeDensities(probs, pruned, outside)
+        self._at = np.array(ends, dtype=np.int64)
+        asked = np.unique(-1 - self._at[self._at < 0])
+        if self._level == 0 and len(asked) == 0:
+            # Nothing but branches: mass outside numbers is measured at the context's own separators.
+            own = self.context.points
+            asked = own.prefix[[not chain for chain in own.chains]]
+        return trie.forest(self.context.prompt, asked)
+
+    def take(self, forest: Forest, answer: ForestLogProbs, first: bool) -> None:
+        """Refine the densities by the laws of the next digit."""
+        base, at = self.context.alphabet.base, self._at
+        logs = np.empty((len(at), self.context.alphabet.size))
+        logs[at >= 0] = answer.nodes[at[at >= 0]]
+        logs[at < 0] = answer.prompt[np.searchsorted(forest.asked, -1 - at[at < 0])]
+        mass = np.exp(logs[:, :base])
+        total = mass.sum(axis=1)
+        if first:
+            # The model's mass outside numbers, at a sample of the asked positions: outside the alphabet, and within it.
+            sampled = np.linspace(0, len(forest.asked) - 1, len(answer.outside)).round().astype(int)
+            inside = np.exp(answer.prompt[sampled][:, :base]).sum(axis=1)
+            self.outside = 1 - (1 - answer.outside) * inside
+        else:
+            # What the model puts on a separator or newline after a first digit counts as much as after none: a number
+            # is written where it is on digits at every level.
+            stray = float((self.probs[self._keep] * (1 - total)).sum() / len(self._points))
+            self.outside = 1 - (1 - self.outside) * (1 - stray)
+        below = np.full((*self.probs.shape, base), 1.0 / base)
+        below[self._keep] = mass / total[:, None]
+        self.probs = (self.probs[..., None] * below).reshape(len(self._points), -1)
+        self._level += 1
 
 
 @dataclass
@@ -71,48 +155,36 @@ class _Trie:
     symbols: list[int] = field(default_factory=list)
     prefix: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
+    mass: list[float] = field(default_factory=list)
     index: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
-    def add(self, prefix: int, chain: tuple[int, ...]) -> int:
-        """Return the node that ends `chain`, or -1 - prefix where the chain is empty: the prompt position itself."""
-        node = -1
-        for symbol in chain:
+    def add(self, prefix: int, trunk: tuple[int, ...], digits: tuple[int, ...], mass: float) -> int:
+        """Return the node that ends trunk and digits, -1 - prefix where both are empty: the prompt position itself.
+
+        Args:
+            prefix: The prompt position that they hang off.
+            trunk: Symbols before the value; all that follows rests on them.
+            digits: The first digits of the value.
+            mass: Their probability.
+        """
+        node = -1 - prefix
+        for i, symbol in enumerate(trunk + digits):
             key = (prefix, node, symbol)
-            if key not in self.index:
-                self.index[key] = len(self.symbols)
+            parent, weight = node, 1.0 if i < len(trunk) else mass
+            node = self.index.setdefault(key, len(self.symbols))
+            if node == len(self.symbols):
                 self.symbols.append(symbol)
                 self.prefix.append(prefix)
-                self.parents.append(node)
-            node = self.index[key]
-        return node if chain else -1 - prefix
+                self.parents.append(max(parent, -1))
+                self.mass.append(weight)
+            elif weight > self.mass[node]:
+                self.mass[node] = weight
+        return node
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return symbols, prefix and parents of all nodes."""
-        return np.array(self.symbols, int), np.array(self.prefix, int), np.array(self.parents, int)
-
-
-def _numbers(
-    model: LanguageModel, context: Context, points: Points, trie: _Trie, ends: list[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return laws of the next number symbol at each end, with the mass that was not on numbers.
-
-    That mass is within the alphabet at each end, and within the whole vocabulary at a sample of prompt positions.
-    """
-    at = np.array(ends, dtype=np.int64)
-    asked = np.unique(-1 - at[at < 0])
-    if len(asked) == 0:  # nothing but branches: mass outside numbers is measured at the context's own separators
-        asked = context.points.prefix[[not chain for chain in context.points.chains]]
-    forest = Forest(context.prompt, asked, *trie.arrays())
-    answer = model.log_probs(forest)
-    logs = np.empty((len(at), context.alphabet.size))
-    logs[at >= 0] = answer.nodes[at[at >= 0]]
-    logs[at < 0] = answer.prompt[np.searchsorted(asked, -1 - at[at < 0])]
-    base = context.alphabet.base
-    mass = np.exp(logs[:, :base])
-    total = mass.sum(axis=1, keepdims=True)
-    sampled = np.linspace(0, len(asked) - 1, len(answer.outside)).round().astype(int)
-    inside = np.exp(answer.prompt[sampled][:, :base]).sum(axis=1)
-    return mass / total, 1 - total[:, 0], 1 - (1 - answer.outside) * inside
+    def forest(self, prompt: np.ndarray, asked: np.ndarray) -> Forest:
+        """Return them as a forest."""
+        symbols, prefix, parents = (np.array(a, dtype=np.int64) for a in (self.symbols, self.prefix, self.parents))
+        return Forest(prompt, asked, symbols, prefix, parents, mass=np.minimum(self.mass, 1.0))
 
 
 def _keep(probs: np.ndarray, bound: float) -> np.ndarray:

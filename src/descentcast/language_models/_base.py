@@ -59,6 +59,8 @@ class Forest:
         symbols: Symbol of each node, shape (N,).
         prefix: Prompt position each node's tree hangs off, shape (N,); a child has its parent's.
         parents: Index of each node's parent, -1 for a root, shape (N,); a parent comes before its children.
+        mass: Largest factor by which a node's answer is multiplied in what is made of it, shape (N,), at most its
+            parent's; 1 by default. A model may answer nodes of little mass less exactly.
 
     Raises:
         ArgumentError: Arrays that do not fit together.
@@ -74,6 +76,7 @@ class Forest:
     symbols: SymbolIds
     prefix: SymbolIds
     parents: SymbolIds
+    mass: Float[np.ndarray, "N"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "asked", "symbols", "prefix", "parents"):
@@ -97,6 +100,12 @@ class Forest:
             raise ArgumentError("parents must come before their children, -1 for roots")
         if (self.prefix[children] != self.prefix[self.parents[children]]).any():
             raise ArgumentError("prefix of a node must be its parent's")
+        mass = np.ones(nodes) if self.mass is None else np.asarray(self.mass, dtype=float)
+        if mass.shape != (nodes,) or not ((mass >= 0) & (mass <= 1)).all():
+            raise ArgumentError(f"mass must hold {nodes} numbers in [0, 1]")
+        if (mass[children] > mass[self.parents[children]]).any():
+            raise ArgumentError("mass of a node must be at most its parent's")
+        object.__setattr__(self, "mass", mass)
 
     @property
     def depths(self) -> SymbolIds:

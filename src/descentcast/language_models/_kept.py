@@ -58,6 +58,7 @@ class KeptPrompt:
         hidden: Hidden states of the tokens that were computed so far, shape (at most L, H).
         numbers: Number of each node by its parent's number, -1 - prefix for a root, and its symbol.
         answers: Log-probabilities of each node, NaN where there are none yet, shape (nodes, A).
+        rough: Which answers are of reduced precision, shape (nodes,).
         slots: Row of each node in `branches`, -1 where it is not kept, shape (nodes,).
         branches: Keys and values of nodes.
         filled: How many rows of `branches` are used.
@@ -68,6 +69,7 @@ class KeptPrompt:
     hidden: torch.Tensor
     numbers: dict[tuple[int, int], int] = field(default_factory=dict)
     answers: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    rough: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
     slots: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     branches: Rows = field(default_factory=Rows)
     filled: int = 0
@@ -85,6 +87,7 @@ class KeptPrompt:
             found.append(self.numbers.setdefault(key, len(self.numbers)))
         new = len(self.numbers) - len(self.slots)
         self.answers = np.concatenate([self.answers.reshape(-1, size), np.full((new, size), np.nan)])
+        self.rough = np.concatenate([self.rough, np.zeros(new, dtype=bool)])
         self.slots = np.concatenate([self.slots, np.full(new, -1)])
         return np.array(found, dtype=np.int64)
 
@@ -107,7 +110,7 @@ class KeptPrompt:
     def forget_branches(self) -> None:
         """Drop all nodes."""
         self.numbers, self.slots, self.filled = {}, self.slots[:0], 0
-        self.answers, self.branches = self.answers[:0], Rows()
+        self.answers, self.rough, self.branches = self.answers[:0], self.rough[:0], Rows()
 
 
 class KeptPrompts:

@@ -24,7 +24,9 @@ def load_model(
 
     Args:
         name_or_path: A name of the catalogue, a `.gguf` file, a folder with config.json, or a hub id `owner/name`.
-        dtype: "auto" (float32 on a CPU, bfloat16 on CUDA), "float32", "bfloat16" or "float16".
+        dtype: "auto", "float32", "bfloat16" or "float16". "auto" is bfloat16 on CUDA; on a CPU float32, with
+            bfloat16 for branches of so little mass that no probability moves by more than 1e-3, where that is measured
+            to be faster: the model's `precision` says what was chosen.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
         adapter: "default" for the one that is shipped for a model of the catalogue, where there is one; None for the
             frozen model, the paper's setting; or the folder of another one (`training/` makes them).

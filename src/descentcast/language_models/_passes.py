@@ -11,6 +11,9 @@ from descentcast.language_models._base import Forest
 from descentcast.language_models._kept import KeptPrompt
 from descentcast.language_models._packing import in_order, lineage
 
+# Fewer light nodes than these are not worth a pass of their own.
+FEW = 64
+
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -22,8 +25,10 @@ class Work:
         prefix: Last prompt row that each node sees, shape (N,).
         paths: Lineage of the nodes.
         numbers: Number of each node in the prompt, shape (N,).
-        missing: Nodes to be computed, sorted by prefix, parents first: those without an answer, and their ancestors
-            whose keys and values were dropped.
+        missing: Nodes to be computed, those without an answer, or an exact one, and their ancestors whose keys and
+            values were dropped. First those to be computed exactly, then the light ones; each sorted by prefix, parents
+            first.
+        exact: How many of them are to be computed exactly.
     """
 
     prompt: KeptPrompt
@@ -32,9 +37,10 @@ class Work:
     paths: np.ndarray
     numbers: np.ndarray
     missing: np.ndarray
+    exact: int
 
     @staticmethod
-    def of(prompt: KeptPrompt, forest: Forest, offset: int, size: int) -> "Work":
+    def of(prompt: KeptPrompt, forest: Forest, offset: int, size: int, light: float) -> "Work":
         """Find out what a forest needs.
 
         Args:
@@ -42,15 +48,20 @@ class Work:
             forest: The forest.
             offset: How many tokens come before its prompt.
             size: Symbols of the answer alphabet.
+            light: Nodes with less mass are light.
         """
         prefix, paths = forest.prefix + offset, lineage(forest.parents)
         numbers = prompt.number(forest.symbols, prefix, forest.parents, size)
-        needed = np.isnan(prompt.answers[numbers, 0]) if len(numbers) else np.zeros(0, dtype=bool)
+        heavy = np.asarray(forest.mass) >= light
+        answers = prompt.answers[numbers]
+        needed = np.isnan(answers[:, 0]) | (prompt.rough[numbers] & heavy)
         above = np.unique(paths[needed])
         above = above[above >= 0]
         needed[above[prompt.slots[numbers[above]] < 0]] = True
         order = in_order(prefix, paths)
-        return Work(prompt, forest.symbols, prefix, paths, numbers, order[needed[order]])
+        order = order[needed[order]]
+        order = np.concatenate([order[heavy[order]], order[~heavy[order]]])
+        return Work(prompt, forest.symbols, prefix, paths, numbers, order, int(heavy[order].sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,36 +103,61 @@ class Piece:
         rows = np.where(paths >= 0, prompt.slots[work.numbers[paths]], -1)
         return BranchQueries(prompt.rows, prompt.branches, first, work.prefix[self.nodes], rows)
 
-    def finish(self, hidden: torch.Tensor, answer: Callable[[torch.Tensor], np.ndarray]) -> None:
-        """Keep hidden states of a prompt, or answers of nodes, and drop rows that nothing needs where they are many."""
+    def finish(self, hidden: torch.Tensor, answer: Callable[[torch.Tensor], np.ndarray], rough: bool) -> None:
+        """Keep hidden states of a prompt, or answers of nodes, and drop rows that nothing needs where they are many.
+
+        Args:
+            hidden: Its hidden states.
+            answer: Makes answers of hidden states.
+            rough: Whether they are of reduced precision.
+        """
         work, prompt = self.work, self.work.prompt
         if self.is_prompt:
             prompt.hidden = torch.cat([prompt.hidden, hidden])
             return
-        prompt.answers[work.numbers[self.nodes]] = answer(hidden)
+        numbers = work.numbers[self.nodes]
+        better = np.isnan(prompt.answers[numbers, 0]) | (not rough)
+        prompt.answers[numbers[better]] = answer(hidden)[better]
+        prompt.rough[numbers[better]] = rough
         ahead = np.unique(work.paths[work.missing[self.stop :]])
         prompt.shed(work.numbers[ahead[ahead >= 0]])
 
 
-def passes(works: Sequence[Work], size: int) -> Iterator[list[Piece]]:
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """Pieces to be computed together; `light`: reduced precision is good enough."""
+
+    pieces: list[Piece]
+    light: bool
+
+
+def passes(works: Sequence[Work], size: int) -> Iterator[Pass]:
     """Cut what is missing into passes of at most `size` tokens, prompts before their branches, works packed together.
 
     A piece may see what earlier pieces of its own pass computed: within a layer all keys and values are written before
     any are read.
     """
+    apart = sum(len(work.missing) - work.exact for work in works) >= FEW
+    exact = [work.exact if apart else len(work.missing) for work in works]
+    needs = [(work, True, len(work.prompt.hidden), len(work.prompt.ids)) for work in works]
+    nodes = [(work, False, 0, count) for work, count in zip(works, exact, strict=True)]
+    both = [need for pair in zip(needs, nodes, strict=True) for need in pair]
+    light = [(work, False, count, len(work.missing)) for work, count in zip(works, exact, strict=True)]
+    yield from (Pass(pieces, False) for pieces in _filled(both, size))
+    yield from (Pass(pieces, True) for pieces in _filled(light, size))
+
+
+def _filled(needs: list[tuple[Work, bool, int, int]], size: int) -> Iterator[list[Piece]]:
+    """Yield lists of pieces that hold `size` tokens, the last one fewer."""
     pieces: list[Piece] = []
     room = size
-    for work in works:
-        for is_prompt, done, end in (
-            (True, len(work.prompt.hidden), len(work.prompt.ids)),
-            (False, 0, len(work.missing)),
-        ):
-            while done < end:
-                piece = Piece(work, is_prompt, done, min(end, done + room))
-                pieces.append(piece)
-                done, room = piece.stop, room - len(piece)
-                if room == 0:
-                    yield pieces
-                    pieces, room = [], size
+    for work, is_prompt, done, end in needs:
+        while done < end:
+            piece = Piece(work, is_prompt, done, min(end, done + room))
+            pieces.append(piece)
+            done, room = piece.stop, room - len(piece)
+            if room == 0:
+                yield pieces
+                pieces, room = [], size
     if pieces:
         yield pieces
