@@ -2,7 +2,9 @@
 
 import json
 import math
+import struct
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks import tracker_files
 from descentcast.errors import DataError
 from descentcast.trajectories import list_runs, read
+from descentcast.trajectories.readers._event_records import _masked_crc, event_records
 
 nan, inf = math.nan, math.inf
 NAMES = ("loss", 'x/"quoted" <b>&', "acc")
@@ -114,6 +117,36 @@ def test_tensorboard_a_resumed_run_forgets_what_it_did_after_its_checkpoint(tmp_
     assert run.notes == ("loss: 4 points after the step at which the run was resumed are left out",)
 
 
+def test_event_records_stop_at_damage_and_take_every_kind_of_nan():
+    def framed(body):
+        def checksum(part):
+            return _masked_crc(np.frombuffer(part, dtype=np.uint8)[None]).tobytes()
+
+        return struct.pack("<Q", len(body)) + checksum(struct.pack("<Q", len(body))) + body + checksum(body)
+
+    def event(step, value):
+        scalar = b"\x0a\x01a\x15" + value
+        summary = b"\x0a" + bytes([len(scalar)]) + scalar
+        return b"\x09" + b"\0" * 8 + b"\x10" + bytes([step]) + b"\x2a" + bytes([len(summary)]) + summary
+
+    good = [framed(event(step, struct.pack("<f", step / 2))) for step in range(1, 5)]
+    signalling = framed(event(5, b"\x01\x00\x80\x7f"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = event_records(b"".join([*good, signalling]))
+    [points] = found.scalars
+    assert (points.tag, points.steps.tolist(), found.others, found.damage) == (b"a", [1, 2, 3, 4, 5], [], "")
+    assert points.values[:4].tolist() == [0.5, 1.0, 1.5, 2.0]
+    assert math.isnan(points.values[4])
+    whole = b"".join(good)
+    for at in range(len(good[0]) * 2, len(good[0]) * 3):  # any byte of the third record
+        broken = whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :]
+        found = event_records(broken)
+        assert [points.steps.tolist() for points in found.scalars] == [[1, 2]]
+        assert found.damage == "record 3 is damaged: it and what follows are left out"
+        assert event_records(whole[:at]).damage in ("", "cut off within a record")
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2**50), st.floats(width=32)), min_size=2, max_size=30, unique_by=lambda p: p[0]),
@@ -174,7 +207,7 @@ def test_wandb_files_are_read_up_to_where_they_are_cut_or_damaged(wandb_folder, 
     assert kept
     at = whole.index(b"loss")
     (tmp_path / "run.wandb").write_bytes(whole[:at] + b"lost" + whole[at + 4 :])
-    with pytest.raises(DataError, match="no run in this W&B source"):
+    with pytest.raises(DataError, match=r"adam-1: no numbers were recorded; record \d+ is damaged"):
         read(tmp_path / "run.wandb")
 
 

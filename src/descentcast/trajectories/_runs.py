@@ -134,7 +134,8 @@ def _chosen(record: Record, one: Found, columns: Sequence[str] | None) -> tuple[
         chosen = [name for name in coordinates if len(series[name].values) > 1] or coordinates
         if not chosen:
             fault = next((s.fault for s in series.values() if s.fault), "")
-            raise DataError(fault or f"{path}: {shown(one.run)}: no numbers were recorded")
+            why = "".join(f"; {note}" for note in record.notes)
+            raise DataError(fault or f"{path}: {shown(one.run)}: no numbers were recorded{why}")
     else:
         chosen = list(columns)
         for name in chosen:

@@ -79,7 +79,7 @@ def event_records(data: bytes) -> EventFile:
         damage = DAMAGED.format(last + 1)
     others = np.sort(np.concatenate(left)) if left else np.empty(0, dtype=np.int64)
     return EventFile(
-        [_until(points, last) for points in scalars],
+        [kept for points in scalars if len((kept := _until(points, last)).steps)],
         [(int(i), data[starts[i] : starts[i] + lengths[i]]) for i in others if i < last],
         damage,
     )
@@ -157,7 +157,8 @@ def _decoded(rows: np.ndarray, positions: np.ndarray) -> tuple[list[Scalars], np
         mine = rows[alike]
         weights = np.int64(1) << (7 * np.arange(layout.step_bytes, dtype=np.int64))
         steps = (mine[:, layout.step : layout.step + layout.step_bytes] & 0x7F).astype(np.int64) @ weights
-        values = mine[:, layout.value : layout.value + 4].copy().view("<f4")[:, 0].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # A signalling NaN is a NaN.
+            values = mine[:, layout.value : layout.value + 4].copy().view("<f4")[:, 0].astype(np.float64)
         found.append(Scalars(rows[0, layout.tag].tobytes(), positions[alike], steps, values))
         rows, positions = rows[~alike], positions[~alike]
     return found, np.concatenate([*rest, positions])
