@@ -36,13 +36,14 @@ def halved(source: Path, target: Path) -> int:
 
 def card(out: Path, config: Path, command: str) -> dict[str, Any]:
     """Return what the log and the configuration say about a training."""
+    settings = tomllib.loads(config.read_text())
     rows = list(csv.DictReader((out / "log.csv").open()))
     tested = [row for row in rows if row["dev_divergence"]]
     last = rows[-1]
     return {
         "trained_on": "the synthetic prior of training/ (fields, noises and loss curves under [training] in "
         "benchmarks/families.toml): no real data, none of the families that figures are reported on",
-        "prior": {k: v for k, v in vars(Prior()).items() if k != "fields"},
+        "prior": {k: v for k, v in vars(Prior(**settings.get("prior", {}))).items() if k != "fields"},
         "steps": int(last["step"]),
         "tokens": int(last["tokens"]),
         "core_hours": round(float(last["seconds"]) / 3600, 2),
@@ -51,7 +52,7 @@ def card(out: Path, config: Path, command: str) -> dict[str, Any]:
             "held_out_draws": float(tested[-1]["dev_divergence"]) if tested else None,
             "other_forms": float(tested[-1]["dev_other_forms"]) if tested else None,
         },
-        "configuration": tomllib.loads(config.read_text()),
+        "configuration": settings,
         "reproduce": command,
     }
 

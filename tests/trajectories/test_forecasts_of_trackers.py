@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.tracker_files import Run
 
 from benchmarks import tracker_files
-from benchmarks.tracker_files import Run
 from descentcast import cli
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reading.md").read_text()
