@@ -141,6 +141,8 @@ SOURCES: dict[str, tuple[str, Callable[[Path, int], Path], str, Callable[[Path, 
     "mlflow": ("mlflow-skinny", by_run(tracker_files.write_mlflow_database), "logged", multiply_rows, "loss"),
     "mlflow folder": ("mlflow-skinny", by_run(tracker_files.write_mlflow_folder), "logged", None, "loss"),
     "trackio": ("trackio", by_run(tracker_files.write_trackio), "logged", multiply_rows, "loss"),
+    "trainer": ("transformers", by_run(tracker_files.write_trainer_state), "logged", None, "loss"),
+    "lightning": ("lightning", by_run(tracker_files.write_lightning), "logged", None, "loss"),
     "optuna": ("optuna", by_run(tracker_files.write_optuna), "reported", multiply_rows, "value"),
 }
 

@@ -116,6 +116,30 @@ def write_optuna(folder: Path, runs: Sequence[Run]) -> Path:
     return path
 
 
+def write_lightning(folder: Path, runs: Sequence[Run]) -> Path:
+    """Write through Lightning's CSVLogger, one version a run."""
+    from lightning.pytorch.loggers import CSVLogger
+
+    for run in runs:
+        logger = CSVLogger(str(folder), name="", version=run.name, flush_logs_every_n_steps=1 << 30)
+        logger.log_hyperparams(run.setting)
+        for step, logged in by_step(run):
+            logger.log_metrics({"epoch": 0, **logged}, step)
+        logger.save()
+    return folder
+
+
+def write_trainer_state(folder: Path, runs: Sequence[Run]) -> Path:
+    """Write the states that a Trainer saves, one folder a run."""
+    from transformers.trainer_callback import TrainerState
+
+    for run in runs:
+        (folder / run.name).mkdir(parents=True)
+        history = [{**logged, "epoch": 0.0, "step": step} for step, logged in by_step(run)]
+        TrainerState(log_history=history, logging_steps=1).save_to_json(str(folder / run.name / "trainer_state.json"))
+    return folder
+
+
 def write_parquet(folder: Path, runs: Sequence[Run], long: bool = False) -> Path:
     """Write a table through pyarrow."""
     import pyarrow as arrow

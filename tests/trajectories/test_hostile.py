@@ -208,6 +208,21 @@ def test_reading_leaves_a_database_as_it_is(tmp_path):
     assert (tmp_path / "a.db").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"a":1},{"a":2}', '{"a":[{"b":1}', '{"c":1}]}'],
+        ['{"a":1},{"a":2}', '{"a":"}', '{","a":1}'],
+        ['{"a":1}', '{"a":2},'],
+        ['{"a":1}{"a":2}', ""],
+    ],
+)
+def test_lines_of_json_are_judged_one_by_one(tmp_path, lines):
+    (tmp_path / "a.jsonl").write_text('{"a":0}\n' + "\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=r"line [23] is not JSON"):
+        read(tmp_path)
+
+
 def test_a_lightning_metric_may_be_called_run(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,step,run,loss\n0,0,1,1.0\n0,1,1,2.0\n0,0,2,3.0\n0,1,2,4.0\n")
     assert [run.values.ravel().tolist() for run in read(tmp_path, ["loss"])] == [[1, 2], [3, 4]]

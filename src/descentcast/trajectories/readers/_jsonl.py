@@ -1,10 +1,10 @@
 """JSON lines: one object a line, its keys the columns."""
 
 import json
-from collections.abc import Collection
-from json.scanner import make_scanner
+from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from descentcast.errors import DataError
 from descentcast.trajectories.readers._tables import CUT, Table
 
 MOST_CELLS = 100_000_000  # of a table in memory
-SCAN = make_scanner(json.JSONDecoder())  # pyright: ignore[reportArgumentType]
+BLOCK = 4096  # lines parsed at a time
 
 
 def read_jsonl(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...]]:
@@ -28,40 +28,64 @@ def read_jsonl(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...
         DataError: Not text, a line that is no JSON object.
     """
     columns: dict[str, list[Any]] = {}
-    usual: tuple[str, ...] = ()  # the keys of the row before, where they are those of all rows
-    appends: list[Any] = []
-    rows, notes = 0, ()
+    rows, notes = 0, []
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
+            for block in _blocks(path, file, notes):
+                names = tuple(block[0]) if block else ()
+                if len(names) == len(columns) and all(tuple(row) == names for row in block) and names == tuple(columns):
+                    for name, cells in columns.items():
+                        cells.extend([row[name] for row in block])
+                    rows += len(block)
                     continue
-                try:
-                    row = _object(path, number, line)
-                except DataError:
-                    if not rows or line.endswith("\n"):
-                        raise
-                    notes = (CUT,)
-                    break
-                if tuple(row) == usual:
-                    for append, cell in zip(appends, row.values(), strict=True):
-                        append(cell)
-                else:
+                for row in block:
                     for name in row:
                         if name not in columns:
                             columns[name] = [None] * rows
                     for name, cells in columns.items():
                         cells.append(row.get(name))
-                    usual = tuple(row) if len(row) == len(columns) else ()
-                    appends = [columns[name].append for name in usual]
-                    if len(columns) * rows > MOST_CELLS:
-                        raise DataError(f"{path}: {len(columns)} columns that few rows have: make it a long table")
-                rows += 1
+                    rows += 1
+                if len(columns) * rows > MOST_CELLS:
+                    raise DataError(f"{path}: {len(columns)} columns that few rows have: make it a long table")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a JSON lines file: {error}") from None
     if not rows:
         raise DataError(f"{path}: empty")
-    return {name: _column(cells, name in text) for name, cells in columns.items()}, notes
+    return {name: _column(cells, name in text) for name, cells in columns.items()}, tuple(notes)
+
+
+def _blocks(path: Path, file: TextIO, notes: list[str]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the objects of some lines at a time; a note is added where the last line is cut off."""
+    number = 0
+    while lines := list(islice(file, BLOCK)):
+        block = _at_once(lines)
+        if block is None:
+            block = []
+            for at, line in enumerate(lines, start=number + 1):
+                try:
+                    block += [_object(path, at, line)] if line.strip() else []
+                except DataError:
+                    if at == 1 or line.endswith("\n"):
+                        raise
+                    notes.append(CUT)
+        yield block
+        number += len(lines)
+
+
+def _at_once(lines: list[str]) -> list[dict[str, Any]] | None:
+    """Return the objects of lines parsed together, or None where that may not be what they are line by line.
+
+    Without arrays an object cannot go on in a line that begins with a brace: each line then has one object at least,
+    and as many objects as lines are one each.
+    """
+    text = ",".join(lines)
+    if "[" in text or not all(line.startswith("{") for line in lines):
+        return None
+    try:
+        found = json.loads(f"[{text}]")
+    except (ValueError, RecursionError):
+        return None
+    return found if len(found) == len(lines) else None
 
 
 def _column(cells: list[Any], label: bool) -> np.ndarray:
@@ -81,11 +105,7 @@ def _column(cells: list[Any], label: bool) -> np.ndarray:
 
 def _object(path: Path, number: int, line: str) -> dict[str, object]:
     try:
-        row, end = SCAN(line, len(line) - len(line.lstrip()))  # As json.loads does, at half its price.
-        if line[end:].strip():
-            json.loads(line)  # Says what is wrong.
-    except StopIteration as error:
-        raise DataError(f"{path}: line {number} is not JSON: Expecting value: char {error.value}") from None
+        row = json.loads(line)
     except RecursionError:
         raise DataError(f"{path}: line {number} is nested too deeply, must be a flat JSON object") from None
     except ValueError as error:
