@@ -50,7 +50,7 @@ def is_mlflow_run(folder: Path) -> bool:
 
 
 def started(folder: Path) -> int:
-    """Return when a run of the file store began, in milliseconds: its folder's name is random. 0 for any other folder."""
+    """Return when a run of the file store began, in milliseconds (its folder has a random name); 0 for other folders."""
     if not is_mlflow_run(folder):
         return 0
     lines = [line.partition(":") for line in _text(folder / "meta.yaml").splitlines()]
