@@ -116,7 +116,13 @@ def sources_in(path: Path) -> list[Source]:
         counts = ", ".join(f"{sum(s.format == f for s in found)} {f}" for f in formats)
         example = next(source.path for source in found if source.format == formats[0])
         raise DataError(f"{path}: runs of several formats ({counts}): name those of one, such as {example}")
-    return sorted(found, key=lambda source: source.path)
+    return sorted(found, key=_place)
+
+
+def _place(source: Source) -> Path:
+    """Return what sources are sorted by: the path, but runs of MLflow's file store, whose names are random, by start."""
+    path = source.path
+    return path.with_name(f"{started(path):020} {path.name}") if source.format == "MLflow folder" else path
 
 
 def _of_file(path: Path) -> Source:
@@ -152,8 +158,7 @@ def _below(folder: Path) -> Iterator[Source]:
             yield Source("MLflow folder", here, here, (here,))
             folders.clear()
             continue
-        shown = (name for name in folders if not name.startswith("."))
-        folders[:] = sorted(shown, key=lambda name: (started(here / name), name))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = [here / name for name in sorted(files) if not name.startswith(".")]
         if logs := [path for path in paths if path.suffix == ".wandb"]:
             yield from map(_of_file, logs)
