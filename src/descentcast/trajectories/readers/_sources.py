@@ -120,7 +120,7 @@ def sources_in(path: Path) -> list[Source]:
 
 
 def _place(source: Source) -> Path:
-    """Return what sources are sorted by: the path, but runs of MLflow's file store, whose names are random, by start."""
+    """Return what sources are sorted by: the path, but runs of MLflow's file store, named at random, by start."""
     path = source.path
     return path.with_name(f"{started(path):020} {path.name}") if source.format == "MLflow folder" else path
 
