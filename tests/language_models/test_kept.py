@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.conftest import ONE_DIGIT, make_tokenizer, one_by_one, tiny_gemma, tiny_llama
 from tests.language_models.test_forest import random_forest
 
-from descentcast.language_models import Forest, _kept
+from descentcast.language_models import Forest, _attention, _kept
 from descentcast.language_models import _transformers as engine
 from descentcast.language_models._kept import KeptPrompts, Rows
 from descentcast.language_models._transformers import TransformersModel
@@ -80,6 +80,19 @@ def test_nodes_are_answered_once_and_their_children_start_from_them(model):
     answer = model.log_probs(longer)
     assert counter.taken() == 2
     close(answer, one_by_one(model, longer))
+
+
+@pytest.mark.parametrize("short", [0, 1024])
+def test_a_run_that_grows_is_read_in_one_pass(model, monkeypatch, short):
+    """New prompt tokens and the branches behind them, as when one more value has come."""
+    monkeypatch.setattr(_attention, "SHORT", short)
+    prompt = np.random.default_rng(3).integers(0, 12, size=90)
+    for length in (60, 63, 66, 90):
+        forest = chains(prompt[:length], length - 1, *[(10, digit) for digit in range(10)])
+        counter = Counter(model)
+        answer = model.log_probs(forest)
+        assert len(counter.tokens) == 1
+        close(answer, one_by_one(model, forest))
 
 
 def test_a_prompt_that_departs_starts_from_what_it_shares(model):

@@ -77,6 +77,15 @@ def test_heavy_nodes_are_exact_and_light_ones_are_nearly_so(monkeypatch):
         np.testing.assert_allclose(np.exp(model.log_probs(again).nodes), np.exp(exact), atol=1e-5)
 
 
+def test_long_passes_are_as_exact_as_short_ones():
+    prompt = np.random.default_rng(0).integers(0, 12, size=3 * _precision.ONEDNN_FROM)
+    forest = Forest(prompt, np.array([40, 80]), np.array([1, 2]), np.full(2, 50), np.array([-1, 0]))
+    asked, nodes = one_by_one(two_precisions(light=0.0), forest)
+    answer = two_precisions(light=0.0).log_probs(forest)
+    np.testing.assert_allclose(np.exp(answer.prompt), np.exp(asked), atol=1e-5)
+    np.testing.assert_allclose(np.exp(answer.nodes), np.exp(nodes), atol=1e-5)
+
+
 def test_a_few_light_nodes_are_not_worth_a_pass():
     prompt = np.random.default_rng(0).integers(0, 12, size=30)
     forest = Forest(prompt, np.array([29]), np.array([1, 2]), np.full(2, 29), np.array([-1, 0]), mass=np.zeros(2))

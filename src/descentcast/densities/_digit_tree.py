@@ -15,6 +15,9 @@ from descentcast.language_models import Forest, ForestLogProbs, LanguageModel
 
 # Prompts of this many symbols are read at once: more saves nothing, and takes memory.
 TOGETHER = 4096
+# Where so few branches are to be read, the next digit is asked for before it is known which of them carry mass: a pass
+# costs more than they do.
+AHEAD = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +76,9 @@ def read_views(
 
 
 def _read(model: LanguageModel, views: "list[_View]", bound: float) -> list[CodeDensities]:
+    ahead = sum(view.branches for view in views) <= AHEAD and hasattr(model, "log_probs_of")
     for level in range(max((view.context.groups for view in views), default=0)):
-        forests = [view.forest(bound) for view in views]
+        forests = [view.forest(bound, ahead and level == 0) for view in views]
         for view, forest, answer in zip(views, forests, _answers(model, forests), strict=True):
             view.take(forest, answer, first=level == 0)
     return [CodeDensities(view.probs, view.pruned, view.outside) for view in views]
@@ -104,8 +108,13 @@ class _View:
         self._keep = np.ones((len(points), 1), dtype=bool)
         self._at = np.empty(0, dtype=np.int64)
 
-    def forest(self, bound: float) -> Forest:
-        """Return what has to be asked for the next digit."""
+    @property
+    def branches(self) -> int:
+        """How many branches the first digits are."""
+        return len(self._points) * self.context.alphabet.base
+
+    def forest(self, bound: float, ahead: bool) -> Forest:
+        """Return what has to be asked for the next digit; `ahead`: and, if there is one, for the digit after it."""
         base, points = self.context.alphabet.base, self._points
         if self._level:
             self._keep = _keep(self.probs, bound / (self.context.groups - 1))
@@ -117,6 +126,10 @@ class _View:
             for p, code in np.argwhere(self._keep)
         ]
         self._at = np.array(ends, dtype=np.int64)
+        if ahead and self.context.groups > 1:
+            for at, trunk in zip(points.prefix.tolist(), points.chains, strict=True):
+                for digit in range(base):
+                    trie.add(at, trunk, (digit,), 1.0)
         asked = np.unique(-1 - self._at[self._at < 0])
         if self._level == 0 and len(asked) == 0:
             # Nothing but branches: mass outside numbers is measured at the context's own separators.

@@ -16,8 +16,17 @@ from descentcast.language_models._packing import Blocks
 
 # Queries of a prompt that are masked together, where a layer sees a window only.
 WINDOWED = 256
+# Up to so many prompt rows, the keys of a single block are copied next to each other.
+SHORT = 1024
 # Finite: a query that sees nothing of one of two sets weighs that set with zero.
 NEVER = -1e30
+FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+def penalty(sees: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return what is added to the scores of keys: nothing where they are seen."""
+    seen = torch.as_tensor(sees, device=device)
+    return torch.zeros(seen.shape, device=device).masked_fill_(~seen, NEVER)
 
 
 def attend(
@@ -35,21 +44,19 @@ def attend(
         keys: Shape (K, S, D).
         values: Shape (K, S, D).
         scale: Factor of the scores.
-        mask: Which keys each query sees, shape (K or 1, 1, T, S); None: all.
+        mask: What `penalty` gives for the keys that each query sees, shape (K or 1, 1, T, S); None: all.
         causal: Query i sees keys 0 .. i; then T == S and there is no mask.
     """
     shape = (-1, queries.shape[1], -1, -1)
     keys, values = keys[:, None].expand(shape), values[:, None].expand(shape)  # strides of zero: no copy a head
-    penalty = None if mask is None else torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, NEVER)
     if queries.device.type == "cpu" and queries.shape[-1] == values.shape[-1]:
-        flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        penalty = None if penalty is None else penalty.to(queries.dtype)
-        return flash(queries, keys, values, 0.0, causal, attn_mask=penalty, scale=scale)
+        mask = None if mask is None else mask.to(queries.dtype)
+        return FLASH(queries, keys, values, 0.0, causal, attn_mask=mask, scale=scale)
     scores = (queries @ keys.transpose(-1, -2)).float() * scale
     if causal:
         scores.masked_fill_(torch.ones_like(scores, dtype=torch.bool).triu(1), NEVER)
-    if penalty is not None:
-        scores = scores + penalty
+    if mask is not None:
+        scores = scores + mask
     sums = scores.logsumexp(-1)
     return (scores - sums[..., None]).exp().to(values.dtype) @ values, sums
 
@@ -88,14 +95,14 @@ class PromptQueries:
         self, at: int, keys: torch.Tensor, values: torch.Tensor, queries: torch.Tensor, scale: float, window: int
     ) -> torch.Tensor:
         stop, low = min(at + WINDOWED, self.stop), max(0, at - window + 1)
-        back = torch.arange(at, stop, device=keys.device)[:, None] - torch.arange(low, stop, device=keys.device)
-        sees = ((back >= 0) & (back < window))[None, None]
+        back = np.arange(at, stop)[:, None] - np.arange(low, stop)
+        mask = penalty((back >= 0) & (back < window), keys.device)[None, None]
         some = queries[:, :, at - self.start : stop - self.start]
-        return attend(some, keys[:, low:stop], values[:, low:stop], scale, sees)[0]
+        return attend(some, keys[:, low:stop], values[:, low:stop], scale, mask)[0]
 
 
 class BranchQueries:
-    """Branch nodes of one prompt, sorted by prefix, parents first.
+    """Branch nodes of one prompt, sorted by prefix, parents first; before them, a few prompt rows may be queries too.
 
     Args:
         prompt: Keys and values of the prompt.
@@ -103,21 +110,39 @@ class BranchQueries:
         start: Row of `branches` where those of these nodes go, in order.
         prefix: Last prompt row that each sees, ascending, shape (T,).
         lineage: Rows of `branches` of its ancestors and itself, root first, padded with -1, shape (T, depth + 1).
+        rows: The prompt rows that are computed with them; they are the first queries, and their prefixes themselves.
     """
 
-    def __init__(self, prompt: Rows, branches: Rows, start: int, prefix: np.ndarray, lineage: np.ndarray) -> None:
-        self._prompt, self._branches, self._start = prompt, branches, start
-        self._blocks = Blocks(prefix, lineage)
+    def __init__(
+        self,
+        prompt: Rows,
+        branches: Rows,
+        start: int,
+        prefix: np.ndarray,
+        lineage: np.ndarray,
+        rows: range = range(0),
+    ) -> None:
+        self._prompt, self._branches, self._start, self._rows = prompt, branches, start, rows
+        self._blocks = Blocks(
+            np.concatenate([rows, prefix]).astype(np.int64),
+            np.pad(lineage, ((len(rows), 0), (0, 0)), constant_values=-1),
+        )
         self._masks: dict[int | None, torch.Tensor] = {}
+        self._indices: tuple[torch.Tensor, ...] = ()
 
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Put their keys and values, shape (K, T, D), where they and later queries find them."""
-        self._branches.write(layer, self._start, keys, values)
+        count = len(self._rows)
+        if count:
+            self._prompt.write(layer, self._rows.start, keys[:, :count], values[:, :count])
+        self._branches.write(layer, self._start, keys[:, count:], values[:, count:])
 
     def read(self, layer: int, queries: torch.Tensor, scale: float, window: int | None) -> torch.Tensor:
         """Return their attention, shape (K, G, T, D); `window`: how many positions a query sees, itself included."""
         if window is not None and self._blocks.positions.max() < window:
             window = None
+        if window is None and len(self._blocks.rows) == 1 and self._blocks.groups[0][2] <= SHORT:
+            return self._whole(layer, queries, scale)
         parts = [
             self._shared(layer, queries[:, :, start:stop], start, shared, scale, window)
             for start, stop, shared in self._blocks.groups
@@ -128,6 +153,27 @@ class BranchQueries:
             out, sums = (torch.cat([part[i] for part in parts], dim=2) for i in (0, 1))
         return merge((out, sums), self._own(layer, queries, scale, window))
 
+    def _whole(self, layer: int, queries: torch.Tensor, scale: float) -> torch.Tensor:
+        """Attend to everything at once, keys copied together: for a few queries that is less work than merging."""
+        (_, _, shared), device = self._blocks.groups[0], queries.device
+        tail, rows, *_ = self._index(device)
+        if None not in self._masks:
+            sees = self._blocks.sees(None)
+            self._masks[None] = penalty(np.pad(sees, ((0, 0), (0, 0), (shared, 0)), constant_values=True), device)[None]
+        keys, values = (
+            torch.cat([p[:, :shared], p[:, tail], r[:, rows]], dim=1)
+            for p, r in zip(self._prompt.of(layer), self._branches.of(layer), strict=True)
+        )
+        return attend(queries, keys, values, scale, self._masks[None])[0]
+
+    def _index(self, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """Return tail, rows, members and places of the blocks, flat; they are the same in every layer."""
+        if not self._indices:
+            blocks = self._blocks
+            indices = (blocks.tail, blocks.rows, blocks.members, blocks.places)
+            self._indices = tuple(torch.as_tensor(index.ravel(), device=device) for index in indices)
+        return self._indices
+
     def _shared(
         self, layer: int, queries: torch.Tensor, start: int, shared: int, scale: float, window: int | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -137,7 +183,7 @@ class BranchQueries:
         if window is not None:
             oldest = self._blocks.positions[start : start + queries.shape[2]] - window + 1
             low = min(max(0, int(oldest.min())), shared - 1)
-            mask = torch.as_tensor(np.arange(low, shared) >= oldest[:, None], device=keys.device)[None, None]
+            mask = penalty(np.arange(low, shared) >= oldest[:, None], keys.device)[None, None]
         return attend(queries, keys[:, low:shared], values[:, low:shared], scale, mask)
 
     def _own(
@@ -146,10 +192,7 @@ class BranchQueries:
         """Attend to what a block does not see as a whole: the ends of prefixes, ancestors, the nodes themselves."""
         blocks, (heads, per, _, size), device = self._blocks, queries.shape, queries.device
         count = len(blocks.rows)
-        tail, rows, members, places = (
-            torch.as_tensor(index.ravel(), device=device)
-            for index in (blocks.tail, blocks.rows, blocks.members, blocks.places)
-        )
+        tail, rows, members, places = self._index(device)
         keys, values = (
             torch.cat([held[:, at].view(heads, count, -1, size) for held, at in pair], dim=2).flatten(0, 1)
             for pair in (
@@ -157,8 +200,7 @@ class BranchQueries:
             )
         )
         if window not in self._masks:
-            sees = torch.as_tensor(blocks.sees(window), device=device)
-            self._masks[window] = sees.repeat(heads, 1, 1)[:, None]
+            self._masks[window] = penalty(blocks.sees(window), device).repeat(heads, 1, 1)[:, None]
         blocked = queries[:, :, members].view(heads, per, count, -1, size).transpose(1, 2).flatten(0, 1)
         found = attend(blocked, keys, values, scale, self._masks[window])
         out, sums = (t.unflatten(0, (heads, count)).transpose(1, 2).flatten(2, 3)[:, :, places] for t in found)

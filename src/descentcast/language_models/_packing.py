@@ -37,7 +37,8 @@ class Blocks:
 
     Args:
         prefix: Last prompt row that each node sees, ascending, shape (T,).
-        rows: Branch rows of each node's ancestors and of itself, root first, padded with -1, shape (T, depth + 1).
+        rows: Branch rows of each node's ancestors and of itself, root first, padded with -1, shape (T, depth + 1); none
+            for a query that is the prompt row `prefix` itself.
 
     Attributes:
         positions: Position of each node, shape (T,).
@@ -65,7 +66,7 @@ class Blocks:
 
         seen = [np.unique(block[block >= 0]) for block in rows[self.members]]
         widest = max(map(len, seen))
-        self.rows = np.stack([np.pad(some, (0, widest - len(some)), mode="edge") for some in seen])
+        self.rows = np.stack([np.pad(some, (0, widest - len(some))) for some in seen])
         self._sees_rows = np.zeros((*self.members.shape, widest), dtype=bool)
         self._rows_at = np.zeros(self.rows.shape, dtype=np.int64)  # the position of each
         for b, some in enumerate(seen):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from descentcast.language_models._attention import BranchQueries, PromptQueries
+from descentcast.language_models._attention import BranchQueries, PackedPass, PromptQueries
 from descentcast.language_models._base import Forest
 from descentcast.language_models._kept import KeptPrompt
-from descentcast.language_models._packing import in_order, lineage
+from descentcast.language_models._packing import QUERIES_PER_BLOCK, in_order, lineage
 
 # Fewer light nodes than these are not worth a pass of their own.
 FEW = 64
@@ -93,15 +93,17 @@ class Piece:
             return np.arange(self.start, self.stop)
         return self.work.prefix[self.nodes] + (self.work.paths[self.nodes] >= 0).sum(axis=1)
 
-    def queries(self) -> PromptQueries | BranchQueries:
-        """Return how they attend; nodes get rows for their keys and values."""
+    def queries(self) -> PromptQueries:
+        """Return how prompt rows attend."""
+        return PromptQueries(self.work.prompt.rows, self.start, self.stop)
+
+    def branches(self, rows: range = range(0)) -> BranchQueries:
+        """Return how nodes attend, prompt rows before them; they get rows for their keys and values."""
         work, prompt = self.work, self.work.prompt
-        if self.is_prompt:
-            return PromptQueries(prompt.rows, self.start, self.stop)
         first = prompt.place(work.numbers[self.nodes])
         paths = work.paths[self.nodes]
-        rows = np.where(paths >= 0, prompt.slots[work.numbers[paths]], -1)
-        return BranchQueries(prompt.rows, prompt.branches, first, work.prefix[self.nodes], rows)
+        lineages = np.where(paths >= 0, prompt.slots[work.numbers[paths]], -1)
+        return BranchQueries(prompt.rows, prompt.branches, first, work.prefix[self.nodes], lineages, rows)
 
     def finish(self, hidden: torch.Tensor, answer: Callable[[torch.Tensor], np.ndarray], rough: bool) -> None:
         """Keep hidden states of a prompt, or answers of nodes, and drop rows that nothing needs where they are many.
@@ -129,6 +131,30 @@ class Pass:
 
     pieces: list[Piece]
     light: bool
+
+    def queries(self) -> PackedPass:
+        """Return how they attend: a few prompt rows together with the nodes that hang off the last of them."""
+        stretches: list[tuple[PromptQueries | BranchQueries, int]] = []
+        before: Piece | None = None  # prompt rows that may be joined by nodes
+        for piece in self.pieces:
+            if before is not None and _joins(before, piece):
+                stretches.append((piece.branches(range(before.start, before.stop)), len(before) + len(piece)))
+                before = None
+                continue
+            if before is not None:
+                stretches.append((before.queries(), len(before)))
+            before = piece if piece.is_prompt else None
+            if not piece.is_prompt:
+                stretches.append((piece.branches(), len(piece)))
+        if before is not None:
+            stretches.append((before.queries(), len(before)))
+        return PackedPass(*zip(*stretches, strict=True))
+
+
+def _joins(rows: Piece, nodes: Piece) -> bool:
+    """Return whether nodes come right after a few prompt rows, with prefixes that are not before the last of them."""
+    few = len(rows) + len(nodes) <= QUERIES_PER_BLOCK and rows.start > 0
+    return few and nodes.work is rows.work and int(nodes.work.prefix[nodes.nodes[0]]) >= rows.stop - 1
 
 
 def passes(works: Sequence[Work], size: int) -> Iterator[Pass]:

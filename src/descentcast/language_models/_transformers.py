@@ -177,7 +177,7 @@ class TransformersModel:
                 attention_mask=self._no_mask,
                 position_ids=torch.as_tensor(positions, device=self.device)[None],
                 use_cache=False,
-                packed=PackedPass(tuple(piece.queries() for piece in pieces), tuple(len(piece) for piece in pieces)),
+                packed=part.queries(),
             )
             hidden = output.last_hidden_state[0].split([len(piece) for piece in pieces])
             for piece, states in zip(pieces, hidden, strict=True):
@@ -314,7 +314,7 @@ def load_network(
         fingerprint += f":{merge_adapter(network, adapter, name)}"
         name = f"{name} + adapter"
     network = network.to(device=device, dtype=getattr(torch, dtype))
-    precisions = TwoPrecisions(network.base_model) if both else None
+    precisions = TwoPrecisions(network.base_model) if device == "cpu" and dtype == "float32" else None
     restarts = adapter is not None or own is not None
     model = TransformersModel(network, tokenizer, name, restarts, fingerprint, precisions)
     if both:
