@@ -41,28 +41,35 @@ def single(x):
 def check(path, exact=float, names=("adam-1", "sgd-1"), name="loss"):
     """Assert that both runs come back, the diverged one up to its divergence."""
     runs = read(path, columns=[name])
-    assert [run.run for run in runs] == list(names)
-    assert runs[0].steps.tolist() == [0, 1, 2, 30]
-    assert runs[0].values.ravel().tolist() == [exact(x) for x in RUNS[0].series["loss"][1]]
-    assert runs[1].values.ravel().tolist() == [exact(1.0), exact(5e10)]
-    assert [run.diverged for run in runs] == [None, 2]
-    return runs
+    found = {run.run: run for run in runs}
+    assert set(found) == set(names)
+    first, second = (found[name] for name in names)
+    assert first.steps.tolist() == [0, 1, 2, 30]
+    assert first.values.ravel().tolist() == [exact(x) for x in RUNS[0].series["loss"][1]]
+    assert second.values.ravel().tolist() == [exact(1.0), exact(5e10)]
+    assert (first.diverged, second.diverged) == (None, 2)
+    return first, runs
+
+
+def arms(path, arm):
+    """Return the arm of each run; ids, and with them the order of files, are drawn by chance in some trackers."""
+    return {run.run: run.arm for run in read(path, ["loss"], arm=arm)}
 
 
 def check_all(path, exact=float):
-    """Assert that several columns are read at the steps that all have, and that arms can be named three ways."""
-    both = read(path, columns=list(NAMES[1::-1]))
+    """Assert that several columns are read at the steps that all have, and that paths name arms."""
+    [both] = [run for run in read(path, columns=list(NAMES[1::-1])) if run.run == "adam-1"]
     expected = list(zip(*(RUNS[0].series[name][1] for name in NAMES[1::-1]), strict=True))
-    assert both[0].values.tolist() == [[exact(x) for x in row] for row in expected]
-    joint = read(path, columns=["loss", "acc"])[0]
+    assert both.values.tolist() == [[exact(x) for x in row] for row in expected]
+    [joint] = [run for run in read(path, columns=["loss", "acc"]) if run.run == "adam-1"]
     assert joint.steps.tolist() == [0, 30]
     assert "2 steps at which not all of loss, acc were recorded: left out" in joint.notes
-    assert [run.arm for run in read(path, ["loss"], arm="{arm}-*")] == ["adam", "sgd"]
+    assert arms(path, "{arm}-*") == {"adam-1": "adam", "sgd-1": "sgd"}
     with pytest.raises(DataError, match=r"recorded at different steps: .*loss \(4\).*: name those to read"):
         read(path)
     listed = list_runs(path)
     assert set(NAMES) <= set(listed["column"])
-    assert listed.loc[listed["column"] == "loss", "rows"].tolist() == [4, 2]
+    assert dict(listed.loc[listed["column"] == "loss", ["run", "rows"]].values) == {"adam-1": 4, "sgd-1": 2}
 
 
 @pytest.mark.parametrize("style", [{}, {"new_style": True}, {"new_style": True, "double_precision": True}])
@@ -184,9 +191,9 @@ def wandb_folder(tmp_path_factory):
 @pytest.mark.slow
 def test_wandb_offline_runs(wandb_folder):
     for place in (wandb_folder, wandb_folder.parent, str(wandb_folder / "offline-run-*")):
-        runs = check(place)
-    assert dict(runs[0].setting) == {"lr": 0.1, "opt": "adam"}
-    assert [run.arm for run in read(wandb_folder, ["loss"], arm="opt")] == ["adam", "sgd"]
+        first, _ = check(place)
+    assert dict(first.setting) == {"lr": 0.1, "opt": "adam"}
+    assert arms(wandb_folder, "opt") == {"adam-1": "adam", "sgd-1": "sgd"}
     check_all(wandb_folder)
 
 
@@ -216,18 +223,18 @@ def test_mlflow_database_and_folder(tmp_path):
     allowed = [run._replace(series={n: s for n, s in run.series.items() if '"' not in n}) for run in RUNS]
     for write in (tracker_files.write_mlflow_database, tracker_files.write_mlflow_folder):
         path = write(tmp_path, allowed)
-        runs = check(path)
-        assert dict(runs[0].setting) == {"lr": "0.1", "opt": "adam"}
-        assert [run.arm for run in read(path, ["loss"], arm="opt")] == ["adam", "sgd"]
-        assert read(path, columns=["loss", "acc"])[0].steps.tolist() == [0, 30]
+        first, _ = check(path)
+        assert dict(first.setting) == {"lr": "0.1", "opt": "adam"}
+        assert arms(path, "opt") == {"adam-1": "adam", "sgd-1": "sgd"}
+        assert {tuple(run.steps) for run in read(path, columns=["loss", "acc"])} == {(0, 30), (0, 1)}
 
 
 @pytest.mark.slow
 def test_trackio(tmp_path):
     path = tracker_files.write_trackio(tmp_path, RUNS)
-    runs = check(path)
-    assert dict(runs[0].setting) == {"lr": 0.1, "opt": "adam"}
-    assert [run.arm for run in read(path, ["loss"], arm="opt")] == ["adam", "sgd"]
+    first, _ = check(path)
+    assert dict(first.setting) == {"lr": 0.1, "opt": "adam"}
+    assert arms(path, "opt") == {"adam-1": "adam", "sgd-1": "sgd"}
     check_all(path)
 
 
@@ -236,9 +243,9 @@ def test_optuna(tmp_path):
     path = tracker_files.write_optuna(
         tmp_path, [*RUNS, Run("pruned", {"lr": 0.1, "opt": "sgd"}, {"loss": ([0], [9.0])})]
     )
-    runs = check(path, names=("trial 0", "trial 1"), name="value")
+    first, runs = check(path, names=("trial 0", "trial 1"), name="value")
     assert runs.notes == ("trial 2: 1 recorded step(s): left out",)
-    assert dict(runs[0].setting) == {"lr": 0.1, "opt": "adam"}
+    assert dict(first.setting) == {"lr": 0.1, "opt": "adam"}
     assert [run.arm for run in read(path, arm="opt")] == ["adam", "sgd"]
 
 
