@@ -22,6 +22,7 @@ def kernel_seconds(chain: Chain, seed: int, model: LanguageModel) -> dict[str, f
     edges, _ = default_edges(runs, 0, CELLS)
     times: list[tuple[float, float, float]] = []
     for repeat in range(1 + REPEATS):
+        getattr(model, "forget", lambda: None)()
         ticks, before = [time.perf_counter()], time.process_time()
         estimator = in_context(model, seed)
         estimator.progress = lambda *_, ticks=ticks: ticks.append(time.perf_counter())

@@ -153,12 +153,16 @@ class TransformersModel:
         self._kept.trim()
         return answers
 
+    def forget(self) -> None:
+        """Drop what is kept of prompts that were read: the next call computes everything, as the first did."""
+        self._kept.forget()
+
     def choose_precision(self) -> None:
         """Measure bfloat16 branches, or look up what was measured here before, and use them where that pays."""
         if self._precisions is None:
             return
         self.light = 1.0
-        choice = measured(self, self.fingerprint or "", self._kept.forget, self._precisions.largest)
+        choice = measured(self, self.fingerprint or "", self.forget, self._precisions.largest)
         self.light, self.precision = choice.limit, str(choice)
         if choice.limit:
             self.fingerprint = f"{self.fingerprint}:bfloat16<{choice.limit:g}"
