@@ -11,7 +11,8 @@ from descentcast.encoding import View
 from descentcast.errors import ArgumentError
 from descentcast.language_models import Alphabet, Forest, _passes, _precision
 from descentcast.language_models import _transformers as engine
-from descentcast.language_models._precision import BOUND, SAFETY, TwoPrecisions, choose, sample_forest
+from descentcast.language_models._linear import TwoPrecisions
+from descentcast.language_models._precision import BOUND, SAFETY, choose, sample_forest
 from descentcast.language_models._transformers import TransformersModel
 
 
@@ -75,15 +76,6 @@ def test_heavy_nodes_are_exact_and_light_ones_are_nearly_so(monkeypatch):
     # Asked for again with all the mass, they are answered exactly; and what is exact stays so.
     for again in (Forest(*arrays), Forest(*arrays, mass=mass)):
         np.testing.assert_allclose(np.exp(model.log_probs(again).nodes), np.exp(exact), atol=1e-5)
-
-
-def test_long_passes_are_as_exact_as_short_ones():
-    prompt = np.random.default_rng(0).integers(0, 12, size=3 * _precision.ONEDNN_FROM)
-    forest = Forest(prompt, np.array([40, 80]), np.array([1, 2]), np.full(2, 50), np.array([-1, 0]))
-    asked, nodes = one_by_one(two_precisions(light=0.0), forest)
-    answer = two_precisions(light=0.0).log_probs(forest)
-    np.testing.assert_allclose(np.exp(answer.prompt), np.exp(asked), atol=1e-5)
-    np.testing.assert_allclose(np.exp(answer.nodes), np.exp(nodes), atol=1e-5)
 
 
 def test_a_few_light_nodes_are_not_worth_a_pass():

@@ -5,7 +5,7 @@ Shapes: N nodes of a forest, T of them packed together, b blocks, q queries a bl
 
 import numpy as np
 
-QUERIES_PER_BLOCK = 64
+QUERIES_PER_BLOCK = 32
 # Prompt rows that the prefixes of a block may spread over.
 SPREAD = 192
 

@@ -19,6 +19,7 @@ import torch
 
 from descentcast.language_models._base import Alphabet, Forest, LanguageModel
 from descentcast.language_models._catalogue import cache_dir
+from descentcast.language_models._linear import packed, product
 
 # What a probability may be off by, and how much larger than on the sample an error may be.
 BOUND, SAFETY = 1e-3, 1.5
@@ -26,64 +27,6 @@ LIMITS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 FASTER = 1.2
 VALUES, ROWS = 40, 12
 REMEMBERED = 100
-
-
-# From so many rows on, oneDNN's float32 product is the faster one on AMD processors, and as fast on others.
-ONEDNN_FROM = 32
-
-
-def _onednn(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, "none", [], "")
-
-
-_linear = _onednn if hasattr(torch.ops.mkldnn, "_linear_pointwise") else torch.nn.functional.linear
-
-
-class TwoPrecisions:
-    """Switches the linear layers of a network between float32 and bfloat16.
-
-    Args:
-        network: Linear layers are replaced by ones that hold both; norms, attention and residual sums stay in float32.
-    """
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        self.half = False
-        self._layers: list[_Linear] = []
-        for module in list(network.modules()):
-            for name, layer in list(module.named_children()):
-                if isinstance(layer, torch.nn.Linear):
-                    self._layers.append(_Linear(layer, self))
-                    setattr(module, name, self._layers[-1])
-
-    @property
-    def largest(self) -> tuple[int, int]:
-        """Shape of the largest weight."""
-        weight = max((layer.weight for layer in self._layers), key=torch.Tensor.numel)
-        return weight.shape[0], weight.shape[1]
-
-    def drop(self) -> None:
-        """Free what bfloat16 takes."""
-        for layer in self._layers:
-            layer.drop()
-
-
-class _Linear(torch.nn.Module):
-    def __init__(self, layer: torch.nn.Linear, precisions: TwoPrecisions) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-        self._precisions = precisions
-        self._half: tuple[torch.Tensor, torch.Tensor | None] | None = None
-
-    def drop(self) -> None:
-        self._half = None
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        if not self._precisions.half:
-            few = inputs.numel() < ONEDNN_FROM * inputs.shape[-1]
-            return (torch.nn.functional.linear if few else _linear)(inputs, self.weight, self.bias)
-        if self._half is None:  # only where it is used does it take memory
-            self._half = (self.weight.bfloat16(), None if self.bias is None else self.bias.bfloat16())
-        return torch.nn.functional.linear(inputs.bfloat16(), *self._half).float()
 
 
 @dataclass(frozen=True)
@@ -147,8 +90,8 @@ def speedup_of(shape: tuple[int, int]) -> float:
 
     In processor time of one thread, which does not depend on what else the machine does: threads that wait count.
     """
-    inputs, weight = torch.ones(256, shape[1]), torch.ones(shape)
-    half = weight.bfloat16()
+    inputs, weight = torch.ones(256, shape[1]), packed(torch.ones(shape))
+    half = packed(torch.ones(shape).bfloat16())
 
     def seconds(run: Callable[[], Any]) -> float:
         times = []
@@ -161,8 +104,8 @@ def speedup_of(shape: tuple[int, int]) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        plain = seconds(lambda: _linear(inputs, weight, None))
-        return plain / max(seconds(lambda: torch.nn.functional.linear(inputs.bfloat16(), half).float()), 1e-9)
+        plain = seconds(lambda: product(inputs, weight, None))
+        return plain / max(seconds(lambda: product(inputs.bfloat16(), half, None).float()), 1e-9)
     finally:
         torch.set_num_threads(threads)
 

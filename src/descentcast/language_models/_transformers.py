@@ -22,9 +22,10 @@ from descentcast.language_models._adapters import merge_adapter, weights_fingerp
 from descentcast.language_models._attention import PackedPass
 from descentcast.language_models._base import Alphabet, Forest, ForestLogProbs
 from descentcast.language_models._kept import KeptPrompts
+from descentcast.language_models._linear import TwoPrecisions
 from descentcast.language_models._packing import lineage
 from descentcast.language_models._passes import Piece, Work, passes
-from descentcast.language_models._precision import TwoPrecisions, measured
+from descentcast.language_models._precision import measured
 from descentcast.language_models._schemes import TokenScheme, symbol_scheme, token_scheme
 
 NODES_PER_PASS = 1024
@@ -101,6 +102,9 @@ class TransformersModel:
     def dtype(self) -> torch.dtype:
         """The precision of the weights."""
         return self._network.dtype
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TransformersModel":
+        return self  # weights are never written: clones of an estimator share its model
 
     def __repr__(self) -> str:
         return f"TransformersModel({self.name!r}, {self.dtype}, {self.device})"
