@@ -6,6 +6,7 @@ both are computed apart and merged exactly. No mask is larger than a block of qu
 Shapes: K key heads, G query heads a key head, T queries, S keys, D size of a head.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,10 +140,10 @@ class BranchQueries:
 
     def read(self, layer: int, queries: torch.Tensor, scale: float, window: int | None) -> torch.Tensor:
         """Return their attention, shape (K, G, T, D); `window`: how many positions a query sees, itself included."""
+        if self.size(window):
+            return whole([self], layer, queries, scale)
         if window is not None and self._blocks.positions.max() < window:
             window = None
-        if window is None and len(self._blocks.rows) == 1 and self._blocks.groups[0][2] <= SHORT:
-            return self._whole(layer, queries, scale)
         parts = [
             self._shared(layer, queries[:, :, start:stop], start, shared, scale, window)
             for start, stop, shared in self._blocks.groups
@@ -153,18 +154,28 @@ class BranchQueries:
             out, sums = (torch.cat([part[i] for part in parts], dim=2) for i in (0, 1))
         return merge((out, sums), self._own(layer, queries, scale, window))
 
-    def _whole(self, layer: int, queries: torch.Tensor, scale: float) -> torch.Tensor:
-        """Attend to everything at once, keys copied together: for a few queries that is less work than merging."""
-        (_, _, shared), device = self._blocks.groups[0], queries.device
-        tail, rows, *_ = self._index(device)
+    def size(self, window: int | None) -> tuple[int, ...]:
+        """Return how many queries and keys there are, where they are so few that `whole` is for them; else nothing."""
+        blocks = self._blocks
+        _, count, shared = blocks.groups[0]
+        if len(blocks.rows) > 1 or shared > SHORT or (window is not None and blocks.positions.max() >= window):
+            return ()
+        return count, shared + blocks.tail.shape[1] + blocks.rows.shape[1]
+
+    def gather(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Copy all keys and values that are seen into tensors of shape (K, S, D)."""
+        shared = self._blocks.groups[0][2]
+        tail, rows, *_ = self._index(keys.device)
+        held = zip((keys, values), self._prompt.of(layer), self._branches.of(layer), strict=True)
+        for out, prompt, branches in held:
+            torch.cat([prompt[:, :shared], prompt[:, tail], branches[:, rows]], dim=1, out=out)
+
+    def mask(self, device: torch.device) -> torch.Tensor:
+        """Return the `penalty` of what was gathered, shape (T, S)."""
         if None not in self._masks:
-            sees = self._blocks.sees(None)
-            self._masks[None] = penalty(np.pad(sees, ((0, 0), (0, 0), (shared, 0)), constant_values=True), device)[None]
-        keys, values = (
-            torch.cat([p[:, :shared], p[:, tail], r[:, rows]], dim=1)
-            for p, r in zip(self._prompt.of(layer), self._branches.of(layer), strict=True)
-        )
-        return attend(queries, keys, values, scale, self._masks[None])[0]
+            shared, sees = self._blocks.groups[0][2], self._blocks.sees(None)[0]
+            self._masks[None] = penalty(np.pad(sees, ((0, 0), (shared, 0)), constant_values=True), device)
+        return self._masks[None]
 
     def _index(self, device: torch.device) -> tuple[torch.Tensor, ...]:
         """Return tail, rows, members and places of the blocks, flat; they are the same in every layer."""
@@ -207,6 +218,31 @@ class BranchQueries:
         return out, sums
 
 
+def whole(stretches: Sequence[BranchQueries], layer: int, queries: torch.Tensor, scale: float) -> torch.Tensor:
+    """Attend to everything at once, stretches of one size together: for a few queries that is less than merging.
+
+    Args:
+        stretches: The queries, all of one `size`.
+        layer: Number of the layer.
+        queries: Theirs, one after the other, shape (K, G, stretches * T, D).
+        scale: Factor of the scores.
+
+    Returns:
+        Their attention, shape (K, G, stretches * T, D).
+    """
+    count, heads, size = len(stretches), queries.shape[0], queries.shape[3]
+    _, seen = stretches[0].size(None)
+    keys = queries.new_empty((count, heads, seen, size))
+    values = keys.new_empty(keys.shape)
+    for i, stretch in enumerate(stretches):
+        stretch.gather(layer, keys[i], values[i])
+    mask = torch.stack([stretch.mask(keys.device) for stretch in stretches])
+    mask = mask[:, None].expand(-1, heads, -1, -1).flatten(0, 1)[:, None]
+    apart = queries.unflatten(2, (count, -1)).permute(2, 0, 1, 3, 4).flatten(0, 1)
+    found = attend(apart, keys.flatten(0, 1), values.flatten(0, 1), scale, mask)[0]
+    return found.unflatten(0, (count, heads)).permute(1, 2, 0, 3, 4).flatten(2, 3)
+
+
 @dataclass(frozen=True, eq=False)
 class PackedPass:
     """Queries of several prompts in one pass, one stretch of tokens each; what attention needs to know of them."""
@@ -237,11 +273,18 @@ class PackedPass:
             Shape (1, tokens, K * G, D).
         """
         grouped = queries[0].unflatten(0, (keys.shape[1], -1))
-        at, outs = 0, []
-        for stretch, length in zip(self.stretches, self.lengths, strict=True):
-            some = slice(at, at + length)
-            stretch.write(layer, keys[0, :, some], values[0, :, some])
-            outs.append(stretch.read(layer, grouped[:, :, some], scale, window))
-            at += length
-        out = outs[0] if len(outs) == 1 else torch.cat(outs, dim=2)
+        ends = np.cumsum(self.lengths).tolist()
+        parts = [slice(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
+        for stretch, part in zip(self.stretches, parts, strict=True):
+            stretch.write(layer, keys[0, :, part], values[0, :, part])
+        few = [stretch for stretch in self.stretches if isinstance(stretch, BranchQueries)]
+        sizes = {stretch.size(window) for stretch in few}
+        if len(few) == len(self.stretches) and len(sizes) == 1 and () not in sizes:
+            out = whole(few, layer, grouped, scale)
+        else:
+            outs = [
+                stretch.read(layer, grouped[:, :, part], scale, window)
+                for stretch, part in zip(self.stretches, parts, strict=True)
+            ]
+            out = outs[0] if len(outs) == 1 else torch.cat(outs, dim=2)
         return out.flatten(0, 1).transpose(0, 1)[None]

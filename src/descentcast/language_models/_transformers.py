@@ -21,6 +21,7 @@ from descentcast.errors import ArgumentError, ModelError
 from descentcast.language_models._adapters import merge_adapter, weights_fingerprint
 from descentcast.language_models._attention import PackedPass
 from descentcast.language_models._base import Alphabet, Forest, ForestLogProbs
+from descentcast.language_models._compatible import check_answers, check_attention
 from descentcast.language_models._kept import KeptPrompts
 from descentcast.language_models._linear import TwoPrecisions
 from descentcast.language_models._packing import lineage
@@ -83,7 +84,7 @@ class TransformersModel:
         self.alphabet: Alphabet = self._scheme.alphabet
         positions = own["longest"] if own else getattr(config, "max_position_embeddings", 1 << 20)
         self.max_length = int(positions) - len(self._scheme.begin)
-        _check_attention(network, name)
+        check_attention(network, name)
         network.set_attn_implementation(PACKED)
         self._softcap = getattr(config, "final_logit_softcapping", None)
         self._head = network.get_output_embeddings().weight
@@ -91,7 +92,7 @@ class TransformersModel:
         self._kept = KeptPrompts(KEPT_PROMPTS, KEPT_BYTES)
         self._no_mask = torch.empty((1, 1, 0, 0), device=self.device)  # four dimensions: no mask is made
         self._answers = torch.as_tensor(self._scheme.token_ids, device=self.device)
-        _check_answers(self, name)
+        check_answers(self, name)
 
     @property
     def device(self) -> torch.device:
@@ -153,7 +154,7 @@ class TransformersModel:
         except BaseException:
             self._kept.forget()  # keys that were interrupted while they were written must never be read
             raise
-        answers = [self._collected(forest, work) for forest, work in zip(forests, works, strict=True)]
+        answers = self._collected(forests, works)
         self._kept.trim()
         return answers
 
@@ -203,11 +204,15 @@ class TransformersModel:
     def _ids(self, piece: Piece) -> np.ndarray:
         return piece.tokens if piece.is_prompt else self._scheme.token_ids[piece.tokens]
 
-    def _collected(self, forest: Forest, work: Work) -> ForestLogProbs:
-        asked = work.prompt.hidden[torch.as_tensor(forest.asked + len(self._begin), device=self.device)]
-        return ForestLogProbs(
-            prompt=self._answer(asked), nodes=work.prompt.answers[work.numbers], outside=self._outside(asked)
-        )
+    def _collected(self, forests: Sequence[Forest], works: list[Work]) -> list[ForestLogProbs]:
+        asked = [
+            work.prompt.hidden[torch.as_tensor(forest.asked + len(self._begin), device=self.device)]
+            for forest, work in zip(forests, works, strict=True)
+        ]
+        return [
+            ForestLogProbs(prompt=self._answer(hidden), nodes=work.prompt.answers[work.numbers], outside=outside)
+            for hidden, work, outside in zip(asked, works, self._outside(asked), strict=True)
+        ]
 
     def _logits(self, hidden: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
         logits = (hidden @ head.T).float()
@@ -222,16 +227,19 @@ class TransformersModel:
             logits[:, self.alphabet.base :] = -torch.inf
         return logits.log_softmax(-1).cpu().numpy()
 
-    def _outside(self, asked: torch.Tensor) -> np.ndarray:
-        """Return the mass outside the alphabet, at a few asked positions spread over the prompt."""
-        spread = np.unique(np.linspace(0, len(asked) - 1, min(SAMPLED_POSITIONS, len(asked))).round().astype(int))
-        if len(asked) == 0:
-            return np.empty(0)
-        if self.restarts:
-            return np.zeros(len(spread))
-        logits = self._logits(asked[torch.as_tensor(spread)], self._head)
+    def _outside(self, asked: list[torch.Tensor]) -> list[np.ndarray]:
+        """Return the mass outside the alphabet, for each prompt at a few asked positions spread over it."""
+        counts = [min(SAMPLED_POSITIONS, len(hidden)) for hidden in asked]
+        if self.restarts or not asked:
+            return [np.zeros(count) for count in counts]
+        sampled = [
+            hidden[torch.as_tensor(np.linspace(0, len(hidden) - 1, count).round().astype(int))]
+            for hidden, count in zip(asked, counts, strict=True)
+        ]
+        # At once, since the whole head is as large as some layers.
+        logits = self._logits(torch.cat(sampled), self._head)
         inside = logits[:, self._answers].logsumexp(-1) - logits.logsumexp(-1)
-        return -np.expm1(inside.double().cpu().numpy())
+        return np.split(-np.expm1(inside.double().cpu().numpy()), np.cumsum(counts)[:-1])
 
     def _check(self, forest: Forest) -> None:
         for name, symbols in (("prompt", forest.prompt), ("symbols", forest.symbols)):
@@ -362,34 +370,3 @@ def _own_symbols(config: Any) -> dict[str, int] | None:
     """Return what the config of a decoder trained from scratch says: its begin token, the longest it has seen."""
     own = getattr(config, "descentcast", None)
     return own if isinstance(own, dict) and {"begin", "longest"} <= set(own) else None
-
-
-def _check_attention(network: Any, name: str) -> None:
-    """Refuse decoders whose past is not just keys and values."""
-    config = network.config
-    kinds: set[str] = set(getattr(config, "layer_types", None) or [])
-    recurrent = getattr(network, "_is_stateful", False) or hasattr(config, "layers_block_type")
-    if recurrent or kinds - {"full_attention", "sliding_attention"}:
-        raise ModelError(
-            f"{name}: a {config.model_type} model carries a recurrent or chunked state, which an attention mask cannot "
-            "branch; take a decoder with full or sliding-window attention"
-        )
-
-
-@torch.inference_mode()
-def _check_answers(model: TransformersModel, name: str) -> None:
-    """Refuse a model whose own answers are not what the restricted head and packed attention give."""
-    network, separator = model._network, model.alphabet.separator
-    texts = np.array([[1, separator, 2], [1, separator, 3]])
-    begin = np.tile(model._begin, (2, 1))
-    ids = torch.as_tensor(np.concatenate([begin, model._scheme.token_ids[texts]], axis=1), device=model.device)
-    own = network(ids, use_cache=False).logits[:, -1, model._answers].float()
-    ours = model._logits(network.base_model(ids, use_cache=False).last_hidden_state[:, -1], model._head[model._answers])
-    error = float((own - ours).abs().max())
-    if not error <= 1e-2 * (1 + float(own.abs().max())):
-        raise ModelError(f"{name}: its output head scales logits in an unknown way (off by {error:.3g})")
-    answers = model.log_probs(Forest(texts[0], *(np.array([value]) for value in (2, 3, 1, -1))))
-    packed = np.exp(np.stack([answers.prompt[0], answers.nodes[0]]))
-    error = float(np.abs(packed - np.exp(model._normalised(own))).max())
-    if not error <= (1e-3 if model.dtype == torch.float32 else 1e-1):
-        raise ModelError(f"{name}: its attention is not one that can be packed (probabilities off by {error:.3g})")
