@@ -16,8 +16,8 @@ lint: setup  ## style, format, types
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
-bench: setup  ## packed branches against one forward pass a branch
-	$(BIN)/python benchmarks/forest.py
+bench: setup  ## the engine: operations beside the machine's rate, densities, kernels, growth, second calls
+	$(BIN)/python benchmarks/speed.py
 
 docs: setup  ## the examples in docstrings and pages run, the links between pages lead somewhere
 	$(BIN)/python -m pytest --doctest-glob='*.md' src README.md docs tests/test_architecture.py

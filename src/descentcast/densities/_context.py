@@ -84,19 +84,21 @@ def lay_out(columns: Sequence[np.ndarray], view: View, alphabet: Alphabet) -> Co
             f"{alphabet.digits_per_symbol} digits a token"
         )
     groups = view.digits // alphabet.digits_per_symbol
-    prompt: list[int] = []
-    prefix: list[int] = []
+    prompts: list[np.ndarray] = []
+    prefix: list[np.ndarray] = []
     chains: list[tuple[int, ...]] = []
-    for r, column in enumerate(columns):
-        prompt += [alphabet.newline] if r else []
-        numbers = _symbols(view.encode(column), groups, alphabet).tolist()
-        for t, number in enumerate(numbers):
-            prompt += number
-            last = t == len(numbers) - 1
-            prompt += [] if last else [alphabet.separator]
-            prefix.append(len(prompt) - 1)
-            chains.append((alphabet.separator,) if last else ())
-    return Context(np.array(prompt), Points(np.array(prefix), tuple(chains)), alphabet, groups)
+    length = 0
+    for column in columns:
+        numbers = _symbols(view.encode(column), groups, alphabet)
+        written = np.pad(numbers, ((0, 0), (0, 1)), constant_values=alphabet.separator).ravel()
+        written[-1] = alphabet.newline  # the separator after a run's last value is a branch
+        ends = length + (groups + 1) * np.arange(1, len(column) + 1) - 1
+        ends[-1] -= 1
+        prompts.append(written)
+        prefix.append(ends)
+        chains += [()] * (len(column) - 1) + [(alphabet.separator,)]
+        length += len(written)
+    return Context(np.concatenate(prompts)[:-1], Points(np.concatenate(prefix), tuple(chains)), alphabet, groups)
 
 
 def _symbols(codes: Cells, groups: int, alphabet: Alphabet) -> np.ndarray:

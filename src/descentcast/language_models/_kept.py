@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-# Rows of room for what a prompt grows by.
-SLACK = 64
+# Rows of room for what a prompt and its branches grow by.
+SLACK = 256
 # What the rows of branches of one prompt may take; beyond it only those that are still needed stay.
 BRANCH_BYTES = 1 << 27
 BRANCHES = 200_000
