@@ -1,0 +1,58 @@
+"""What commands share: options of reading, starts as text, notes, the closing lines."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from descentcast.errors import ArgumentError
+
+MOST_NOTES = 10  # of reading, on the terminal
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a language model reads runs, and where results go."""
+    completions, rows = click.Choice(["quantile", "sinkhorn", "nearest"]), click.Choice(["auto", "visited", "probed"])
+    options = (
+        click.option("--model", default="smollm2-135m", help="Catalogue name, folder, GGUF or hub id."),
+        click.option("--digits", default=2, help="Digits a value is written with."),
+        click.option("--views", default=4, help="Encodings that are read and pooled."),
+        click.option("--rows", type=rows, default="auto", help="Read rows where runs passed, or probe every row."),
+        click.option("--completion", type=completions, default="quantile", help="How rows nobody visited are filled."),
+        click.option("--seed", default=0, help="Seed of views and resamples."),
+        click.option("--out", type=click.Path(path_type=Path), help="Folder for the plot (PNG) and the result (JSON)."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def numbers_of(text: str, names: tuple[str, ...]) -> list[float]:
+    """Return the coordinates that a start such as "0.1,0.2" names, one for each of `names`."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(names):
+        raise ArgumentError(f"start == {text!r}, must be {len(names)} number(s), one for each of {', '.join(names)}")
+    return numbers
+
+
+def reading_notes(recorded: Any) -> list[str]:
+    """Return what reading mended or left out, and which runs diverged."""
+    notes = list(recorded.notes)
+    for run in recorded:
+        own = [*run.notes, *([f"diverged at step {run.diverged}"] if run.diverged is not None else [])]
+        notes += [f"{run.run}: {note}" for note in own]
+    more = len(notes) - MOST_NOTES
+    return notes if more <= 0 else [*notes[:MOST_NOTES], f"and {more} more about reading"]
+
+
+def close(notes: Any, saved: tuple[Path, ...]) -> None:
+    """Print notes, and where the result was written."""
+    for note in notes:
+        click.echo(f"note: {note}")
+    if saved:
+        click.echo(f"written: {', '.join(map(str, saved))}")
