@@ -51,22 +51,25 @@ def mutated(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
 
 def mutated_events(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     """Return an event file of TensorBoard's with mutated records under right checksums."""
-    out, at, records = b"", 0, []
+    at, frames = 0, []
     while at + 12 <= len(data):
         (length,) = struct.unpack_from("<Q", data, at)
-        records.append(data[at + 12 : at + 12 + length])
+        frames.append(data[at : at + 16 + length])
         at += 16 + length
-    for k in rng.integers(0, len(records), size=int(rng.integers(1, 4))):
-        records[k] = mutated(records[k], other, rng)
-    rng.shuffle(records) if rng.random() < 0.2 else None
-    for record in records:
-        head = struct.pack("<Q", len(record))
-        sums = [
-            int(_masked_crc(np.frombuffer(part, dtype=np.uint8)[None])[0]) if part else 0xA282EAD8
-            for part in (head, record)
-        ]
-        out += head + struct.pack("<I", sums[0]) + record + struct.pack("<I", sums[1])
-    return out
+    for k in rng.integers(0, len(frames), size=int(rng.integers(1, 4))):
+        frames[k] = _frame(mutated(frames[k][12:-4], other, rng))
+    rng.shuffle(frames) if rng.random() < 0.2 else None
+    return b"".join(frames)
+
+
+def _frame(record: bytes) -> bytes:
+    """Return a record with its length and checksums."""
+    head = struct.pack("<Q", len(record))
+    sums = [
+        int(_masked_crc(np.frombuffer(part, dtype=np.uint8)[None])[0]) if part else 0xA282EAD8
+        for part in (head, record)
+    ]
+    return head + struct.pack("<I", sums[0]) + record + struct.pack("<I", sums[1])
 
 
 def mutated_log(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
@@ -104,11 +107,11 @@ def cell(rng: np.random.Generator) -> Any:
     return kinds[int(rng.integers(0, len(kinds)))]
 
 
-def change_database(path: Path, rng: np.random.Generator) -> None:
-    """Change cells, rows and columns of the tables of a database."""
-    connection = sqlite3.connect(path, isolation_level=None)
+def change_database(data: bytes, rng: np.random.Generator) -> bytes:
+    """Return a database with changed cells, rows and columns of its tables."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.deserialize(data)
     connection.execute("PRAGMA ignore_check_constraints = ON")
-    connection.execute("PRAGMA synchronous = OFF")
     names = [n for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     names = [n for n in names if n in WORTH_CHANGING]
     for _ in range(int(rng.integers(1, MOST_MUTATIONS))):
@@ -125,7 +128,9 @@ def change_database(path: Path, rng: np.random.Generator) -> None:
                     connection.execute(f"UPDATE {table} SET {column} = ? WHERE abs(random()) % 3 = 0", (cell(rng),))
         except (sqlite3.Error, OverflowError, UnicodeError):
             pass
+    changed = connection.serialize()
     connection.close()
+    return changed
 
 
 WORTH_CHANGING = {"metrics", "configs", "runs", "params", "tags", "experiments"} | {
