@@ -27,11 +27,13 @@ from .kernels import KernelDensityKernel as KernelDensityKernel
 from .kernels import LocalLinearKernel as LocalLinearKernel
 from .kernels import MarkovTest as MarkovTest
 from .kernels import ObservableChoice as ObservableChoice
+from .kernels import RescaledRuns as RescaledRuns
 from .kernels import StackedKernel as StackedKernel
 from .kernels import TransitionKernel as TransitionKernel
 from .kernels import choose_observable as choose_observable
 from .kernels import couple as couple
 from .kernels import markov_test as markov_test
+from .kernels import rescale as rescale
 from .language_models import LanguageModel as LanguageModel
 from .language_models import load_model as load_model
 from .reports import plot as plot

@@ -16,6 +16,7 @@ from descentcast.kernels._markov import MarkovTest, markov_test
 from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._observables import ObservableChoice, choose_observable
 from descentcast.kernels._propagation import propagate
+from descentcast.kernels._rescale import RescaledFit, RescaledRuns, rescale, rescaled_edges
 from descentcast.kernels._spectrum import StationaryLaw
 from descentcast.kernels._stacked import StackedKernel
 
@@ -33,6 +34,8 @@ __all__ = [
     "MarkovTest",
     "MetastableSets",
     "ObservableChoice",
+    "RescaledFit",
+    "RescaledRuns",
     "StackedKernel",
     "StationaryLaw",
     "TransitionKernel",
@@ -43,5 +46,7 @@ __all__ = [
     "hitting",
     "markov_test",
     "propagate",
+    "rescale",
+    "rescaled_edges",
     "rows_at",
 ]
