@@ -23,6 +23,7 @@ ORDER = (
     "problems",
     "forecasts",
     "trials",
+    "benchmark",
     "reports",
     "cli",
 )
