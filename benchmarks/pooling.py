@@ -15,10 +15,10 @@ import numpy as np
 from scipy.stats import norm
 
 import descentcast as dc
-from descentcast.densities import RULES, lay_out, pool, read_densities, within
+from descentcast.densities import RULES, lay_out, read_densities, within
 from descentcast.encoding import draw_views
 from descentcast.kernels import default_edges, propagate
-from descentcast.kernels._reading import _completed, iterated_score
+from descentcast.kernels._reading import ReadRows, iterated_score
 
 NOISE, STEPS, HORIZON = 0.15, 90, 60
 STARTS = np.array([-1.5, -1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0, 1.5])
@@ -39,7 +39,7 @@ def simulate(starts: np.ndarray, steps: int, rng: np.random.Generator) -> np.nda
 
 def main() -> None:
     """Read the runs in every view, then try every rule on what was read."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--json", action="store_true")
@@ -69,14 +69,15 @@ def main() -> None:
             stacked.append(within(view.by_value(found.probs), view.edges, edges))
         of = np.arange(n) if probed else cells
         seen = np.ones(n) if probed else np.arange(1.0, len(cells) + 1)
+        rows = ReadRows(np.stack(stacked), of, seen, cells, edges, probed)
         for rule in RULES:
-            kernel = _completed(pool(np.stack(stacked), rule), of, seen, visits, edges, "quantile", probed)
+            kernel = rows.kernel(rule, "quantile")
             density, overflow = propagate(kernel, np.eye(n)[kernel.cell(STARTS)], HORIZON)
             mass = density[:, -1] @ (kernel.centres > 0), density[:, -1] @ (kernel.centres <= 0)
             gone = overflow[:, -1].sum(axis=1)
             variation = (np.abs(mass[0] - landed) + np.abs(mass[1] - (1 - landed)) + gone) / 2
-            rows = np.hstack([kernel.overflow[:, :1], kernel.matrix, kernel.overflow[:, 1:]])
-            distance = dc.scoring.bhattacharyya(rows, truth)
+            laws = np.hstack([kernel.overflow[:, :1], kernel.matrix, kernel.overflow[:, 1:]])
+            distance = dc.scoring.bhattacharyya(laws, truth)
             one = np.concatenate([kernel.matrix[p[:-1], p[1:]] for p in paths]) / h
             table.append(
                 {

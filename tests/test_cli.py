@@ -34,7 +34,7 @@ def call(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
 
 @pytest.fixture
 def with_fake_model(monkeypatch):
-    monkeypatch.setattr("descentcast.language_models.load_model", lambda name: FakeModel())
+    monkeypatch.setattr("descentcast.language_models.loaded", lambda name: FakeModel())
 
 
 def test_forecast_writes_table_plot_and_json(run_file, tmp_path, with_fake_model, monkeypatch, capsys):
@@ -76,7 +76,7 @@ def test_forecast_shows_each_members_held_out_score_and_weight(run_file, with_fa
 
 
 def test_forecast_by_classical_estimators_needs_no_language_model(run_file, monkeypatch, capsys):
-    monkeypatch.setattr("descentcast.language_models.load_model", None)
+    monkeypatch.setattr("descentcast.language_models.loaded", None)
     arguments = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--json"]
     code, text, _ = call(monkeypatch, capsys, *arguments, "--estimator", "counts", "--estimator", "autoregressive")
     assert code == 0
@@ -179,7 +179,7 @@ def test_torch_comes_only_with_a_model(code):
 def test_the_cache_is_shown_and_cleared(run_file, tmp_path, monkeypatch, capsys):
     model = FakeModel()
     model.fingerprint = "fake weights"
-    monkeypatch.setattr("descentcast.language_models.load_model", lambda name: model)
+    monkeypatch.setattr("descentcast.language_models.loaded", lambda name: model)
     monkeypatch.setenv("DESCENTCAST_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DESCENTCAST_CACHE_MB", "9.5")
     path = str(tmp_path / "cache" / "densities.sqlite")

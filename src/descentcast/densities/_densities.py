@@ -105,7 +105,7 @@ def next_densities(
     rng = _checks.generator(random_state)
     stretches = _stretches(values) if range is None else [(0, *_checks.interval("range", range))]
     # By way of the package, so that torch comes only with a model.
-    loaded = language_models.load_model(model) if isinstance(model, str) else model
+    loaded = language_models.loaded(model)
 
     grid = View(*stretches[-1][1:], digits)
     if not grid.holds(values).all():

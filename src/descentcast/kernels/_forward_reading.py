@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from descentcast._types import Edges
-from descentcast.densities import RULES, Context, Points, lay_out, pool, stored_densities, within
+from descentcast.densities import RULES, Context, Points, lay_out, stored_densities, within
 from descentcast.encoding import draw_views
 from descentcast.kernels._kernel import TransitionKernel
-from descentcast.kernels._reading import PRUNED, _completed, iterated_score
+from descentcast.kernels._reading import PRUNED, ReadRows, iterated_score
 from descentcast.language_models import LanguageModel
 
 
@@ -61,11 +61,11 @@ def read_beginnings(
 
     kernels = []
     for i, count in enumerate(known):
-        visits = np.bincount(cells[:count], minlength=n).astype(float)
         paths = [p for p in np.split(cells[:count], np.cumsum([len(c) for c in columns])[:-1]) if len(p) > 1]
         part = stacked[:, i * n : (i + 1) * n] if probed else stacked[:, :count]
-        of, weights = (np.arange(n), np.ones(n)) if probed else (cells[:count], np.arange(1.0, count + 1))
-        by_rule = [_completed(pool(part, rule), of, weights, visits, edges, completion, probed) for rule in RULES]
+        of, seen = (np.arange(n), np.ones(n)) if probed else (cells[:count], np.arange(1.0, count + 1))
+        rows = ReadRows(part, of, seen, cells[:count], edges, probed)
+        by_rule = [rows.kernel(rule, completion) for rule in RULES]
         kernels.append(max(by_rule, key=lambda kernel: iterated_score(kernel, paths)))
     return kernels
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -67,8 +68,6 @@ class InContextKernel(KernelEstimator):
         2
     """
 
-    replicates_: Sequence[TransitionKernel] | Sequence[tuple[TransitionKernel, ...]]
-
     def __init__(
         self,
         model: str | LanguageModel = "smollm2-135m",
@@ -125,11 +124,11 @@ class InContextKernel(KernelEstimator):
             self._finished(replace(r.kernel, notes=self._notes(runs, i, grids[i], r)), runs, i, notes[i])
             for i, r in enumerate(readings)
         )
-        replicates = list(zip(*(r.replicates for r in readings), strict=True))  # none if there is nothing to resample
         self.n_features_in_ = len(grids)
         self.edges_ = grids[0] if len(grids) == 1 else grids
         self.kernel_ = kernels[0] if len(kernels) == 1 else kernels
-        self.replicates_ = [r[0] for r in replicates] if len(kernels) == 1 else replicates
+        vars(self).pop("replicates_", None)
+        self._readings = readings
         self.rules_ = [r.rule for r in readings]
         self.log_score_ = [r.log_score for r in readings]
         self.outside_mass_ = float(np.mean([r.outside_mass for r in readings]))
@@ -163,6 +162,18 @@ class InContextKernel(KernelEstimator):
         ]
         return [kernels[0] if len(grids) == 1 else kernels for kernels in zip(*read, strict=True)]
 
+    @cached_property
+    def replicates_(self) -> list[TransitionKernel] | list[tuple[TransitionKernel, ...]]:
+        """Kernels of 40 resamples, in the form of `kernel_`; made when first asked for, none if nothing can be drawn.
+
+        Raises:
+            AttributeError: The estimator is not fitted.
+        """
+        if not hasattr(self, "kernel_"):
+            raise AttributeError(f"{type(self).__name__} has no replicates_ before fit")
+        drawn = list(zip(*(reading.replicates for reading in self._readings), strict=True))
+        return [kernels[0] for kernels in drawn] if len(self._readings) == 1 else drawn
+
     @property
     def label(self) -> str:
         """Class and language model."""
@@ -185,7 +196,7 @@ class InContextKernel(KernelEstimator):
         return read_kernel(model, columns, edges, self.digits, self.views, probed, self.completion, rng, tick)
 
     def _model(self) -> LanguageModel:
-        return language_models.load_model(self.model) if isinstance(self.model, str) else self.model
+        return language_models.loaded(self.model)
 
     def _probed(self, model: LanguageModel) -> bool:
         return self.rows == "probed" or (self.rows == "auto" and model.restarts)
@@ -198,7 +209,7 @@ class InContextKernel(KernelEstimator):
                 f"the typical one-step spread ({spread:.3g}) is only {spread / code:.2g} of the steps that "
                 f"{self.digits} digits can write, below {CELLS_PER_SPREAD:g}: read more digits"
             )
-        if not reading.replicates:
+        if not reading.streams:
             notes.append("no intervals: every row was probed in one view, so there is nothing to resample")
         return tuple(notes)
 

@@ -1,7 +1,8 @@
 """Rows of one coordinate read off a language model, pooled over views, merged over visits, completed and resampled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,25 +34,99 @@ FLOOR = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
+class ReadRows:
+    """Densities that views read, and the rows that they are of: what kernels are pooled, completed, resampled from.
+
+    Attributes:
+        densities: By view, on the cells of the grid, shape (V, p, n).
+        of: The cell whose row each density is read for, shape (p,).
+        seen: Weight of each density: the context that it has seen, shape (p,).
+        cells: Cell of each value of the runs, shape (T,).
+        edges: The grid, shape (n + 1,).
+        probed: True if every row was read after the whole context, False if rows were read at visits.
+    """
+
+    densities: Float[np.ndarray, "V p n"]
+    of: np.ndarray
+    seen: np.ndarray
+    cells: np.ndarray
+    edges: Edges
+    probed: bool
+
+    def kernel(self, rule: str, completion: str) -> TransitionKernel:
+        """Return the kernel that all views give."""
+        return self._kernel(pool(self.densities, rule), self.seen, completion)
+
+    def resampled(self, rule: str, lengths: Sequence[int], rng: np.random.Generator) -> TransitionKernel:
+        """Return the kernel of views drawn again and, of rows read at visits, of blocks of visits drawn again.
+
+        Args:
+            rule: How views are pooled.
+            lengths: Values of each run.
+            rng: The generator.
+        """
+        drawn = rng.integers(0, len(self.densities), size=len(self.densities))
+        if rule in WEIGHTS:
+            pooled = log_pool(self._logs[drawn], rule)
+        else:
+            pooled = pool(self.densities if rule == "identity" else self.densities[drawn], rule)
+        return self._kernel(pooled, self.seen * (1.0 if self.probed else _block_counts(lengths, rng)), "quantile")
+
+    @cached_property
+    def _logs(self) -> np.ndarray:
+        return floored_logs(self.densities)
+
+    def _kernel(self, densities: Float[np.ndarray, "p n"], weights: np.ndarray, completion: str) -> TransitionKernel:
+        """Average the densities of each row by weight, complete the rest, and say what each row rests on."""
+        n = len(self.edges) - 1
+        visits = np.bincount(self.cells, minlength=n).astype(float)
+        inside, total = np.zeros((n, n)), np.bincount(self.of, weights=weights, minlength=n)
+        np.add.at(inside, self.of, weights[:, None] * densities)
+        known = total > 0
+        inside[known] /= inside[known].sum(axis=1, keepdims=True)
+        rows = np.pad(inside, ((0, 0), (1, 1)))
+        done = complete(self.edges, rows, known, completion, None if self.probed else visits)
+        source = np.where(known & self.probed, "probed", done.source)
+        return TransitionKernel(
+            edges=self.edges,
+            matrix=done.rows[:, 1:-1],
+            overflow=done.rows[:, [0, -1]],
+            evidence=Evidence(visits=visits, source=source, weight=done.weight),
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Reading:
     """What was read of one coordinate.
 
     Attributes:
         kernel: The kernel.
-        replicates: Kernels from resampled views and, where rows were read at visits, blocks of visits; none where there
-            is one view of probed rows.
+        rows: What it is made of.
         rule: How the views were pooled: the rule of the best `iterated_score` on the context.
         log_score: Average log density of the context's transitions, each as it was read, nats a step.
         outside_mass: Mass outside digits, averaged over a sample of positions.
         pruned_mass: Largest unrefined mass of a density.
+        lengths: Values of each run.
+        streams: A generator for each replicate; none where there is one view of probed rows: nothing to resample.
     """
 
     kernel: TransitionKernel
-    replicates: list[TransitionKernel]
+    rows: ReadRows
     rule: str
     log_score: float
     outside_mass: float
     pruned_mass: float
+    lengths: list[int]
+    streams: list[np.random.Generator]
+
+    @cached_property
+    def replicates(self) -> list[TransitionKernel]:
+        """Kernels from resampled views and, where rows were read at visits, blocks of visits; made when asked for.
+
+        They are for their spread, so their rows are completed by quantiles: Sinkhorn takes seconds a completion, and
+        what it differs by is far below what resampling changes.
+        """
+        return [self.rows.resampled(self.rule, self.lengths, rng) for rng in self.streams]
 
 
 def read_kernel(
@@ -100,36 +175,22 @@ def read_kernel(
         outside.append(found.outside)
         pruned = max(pruned, float(found.pruned.max()))
         tick(k + 1)
-    stacked = np.stack(read)  # (V, p, n)
-    logs = floored_logs(stacked)
-
-    visits = np.bincount(cells, minlength=n).astype(float)
     seen = np.ones(n) if probed else np.arange(1.0, len(values) + 1)
-    # Sinkhorn takes seconds a completion; what it differs by is far below what pooling and resampling change.
-    cheap = "quantile" if completion == "sinkhorn" else completion
-
-    def kernel(views_used: np.ndarray, rule: str, weights: np.ndarray, completion: str) -> TransitionKernel:
-        if rule in WEIGHTS:
-            pooled = log_pool(logs[views_used], rule)
-        else:
-            pooled = pool(stacked if rule == "identity" else stacked[views_used], rule)
-        return _completed(pooled, of, weights, visits, edges, completion, probed)
-
-    everything = np.arange(views)
+    rows = ReadRows(np.stack(read), of, seen, cells, edges, probed)
     paths = np.split(cells, np.cumsum([len(c) for c in columns])[:-1])
-    scores = [iterated_score(kernel(everything, rule, seen, cheap), paths) for rule in RULES]
-    rule = RULES[int(np.argmax(scores))]
-    resamples = [
-        kernel(r.integers(0, views, size=views), rule, seen * (1.0 if probed else _block_counts(columns, r)), cheap)
-        for r in rng.spawn(0 if probed and views == 1 else REPLICATES)
-    ]
+    # Sinkhorn takes seconds a completion; it is far from what tells rules apart.
+    cheap = "quantile" if completion == "sinkhorn" else completion
+    tried = {rule: rows.kernel(rule, cheap) for rule in RULES}
+    rule = max(RULES, key=lambda rule: iterated_score(tried[rule], paths))
     return Reading(
-        kernel=kernel(everything, rule, seen, completion),
-        replicates=resamples,
+        kernel=tried[rule] if completion == cheap else rows.kernel(rule, completion),
+        rows=rows,
         rule=rule,
-        log_score=_one_step_score(pool(stacked, rule), probed, cells, paths, edges),
+        log_score=_one_step_score(pool(rows.densities, rule), probed, cells, paths, edges),
         outside_mass=float(np.concatenate(outside).mean()),
         pruned_mass=pruned,
+        lengths=[len(column) for column in columns],
+        streams=rng.spawn(0 if probed and views == 1 else REPLICATES),
     )
 
 
@@ -164,40 +225,14 @@ def _one_step_score(
     return float(np.log(np.maximum(mass, FLOOR)).mean())
 
 
-def _completed(
-    densities: Float[np.ndarray, "p n"],
-    of: np.ndarray,
-    weights: np.ndarray,
-    visits: np.ndarray,
-    edges: Edges,
-    completion: str,
-    probed: bool,
-) -> TransitionKernel:
-    """Average the densities of each row by weight, complete the rest, and say what each row rests on."""
-    n = len(edges) - 1
-    inside, total = np.zeros((n, n)), np.bincount(of, weights=weights, minlength=n)
-    np.add.at(inside, of, weights[:, None] * densities)
-    known = total > 0
-    inside[known] /= inside[known].sum(axis=1, keepdims=True)
-    rows = np.pad(inside, ((0, 0), (1, 1)))
-    done = complete(edges, rows, known, completion, visits if not probed else None)
-    source = np.where(known & probed, "probed", done.source)
-    return TransitionKernel(
-        edges=edges,
-        matrix=done.rows[:, 1:-1],
-        overflow=done.rows[:, [0, -1]],
-        evidence=Evidence(visits=visits, source=source, weight=done.weight),
-    )
-
-
-def _block_counts(columns: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def _block_counts(lengths: Sequence[int], rng: np.random.Generator) -> np.ndarray:
     """Return how often each visit is drawn when blocks of about sqrt(T) visits are resampled with replacement."""
     blocks = [
         block
-        for offset, column in zip(np.cumsum([0, *map(len, columns)]), columns, strict=False)
-        for block in np.array_split(offset + np.arange(len(column)), max(1, round(len(column) ** 0.5)))
+        for offset, length in zip(np.cumsum([0, *lengths]), lengths, strict=False)
+        for block in np.array_split(offset + np.arange(length), max(1, round(length**0.5)))
     ]
-    counts = np.zeros(sum(map(len, columns)))
+    counts = np.zeros(sum(lengths))
     for i in rng.integers(0, len(blocks), size=len(blocks)):
         counts[blocks[i]] += 1
     return counts

@@ -6,4 +6,5 @@ from ._catalogue import cache_dir as cache_dir
 from ._catalogue import known_models as known_models
 from ._catalogue import located as located
 from ._loading import load_model as load_model
+from ._loading import loaded as loaded
 from ._loading import pull as pull

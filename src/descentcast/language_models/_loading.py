@@ -1,6 +1,7 @@
 """`load_model`: from a name to a language model that is ready to read."""
 
 import errno
+import functools
 import os
 import shutil
 import tempfile
@@ -55,6 +56,24 @@ def load_model(
     else:
         folder = _converted(source.path, converted_dir(source.path))
     return load_network(folder, source.name, dtype, device, chosen)
+
+
+def loaded(model: str | LanguageModel) -> LanguageModel:
+    """Return a model that is given loaded, or by name: then with the defaults of `load_model`.
+
+    The model that was named last is kept, with what it has read: a second fit by name neither loads nor reads it again.
+    A file or folder that has been written since is loaded anew.
+    """
+    if not isinstance(model, str):
+        return model
+    path = resolve(model).path
+    files = [path, *path.iterdir()] if path and path.is_dir() else [path] if path and path.exists() else []
+    return _kept(model, path, tuple(file.stat().st_mtime_ns for file in files))
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(name: str, path: Path | None, written: tuple[int, ...]) -> LanguageModel:
+    return load_model(name)
 
 
 def _adapter(given: str | Path | None, source: ModelSource) -> Path | None:
