@@ -5,5 +5,17 @@ from descentcast.forecasts._calibration import Calibration, calibration
 from descentcast.forecasts._forecast import forecast
 from descentcast.forecasts._marginal import Marginal
 from descentcast.forecasts._result import Forecast
+from descentcast.forecasts._scaling import ScalingLaw, scaling_law
 
-__all__ = ["Basin", "Basins", "Calibration", "Forecast", "Marginal", "calibration", "forecast", "minima"]
+__all__ = [
+    "Basin",
+    "Basins",
+    "Calibration",
+    "Forecast",
+    "Marginal",
+    "ScalingLaw",
+    "calibration",
+    "forecast",
+    "minima",
+    "scaling_law",
+]
