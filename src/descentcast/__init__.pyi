@@ -31,8 +31,11 @@ from .kernels import MarkovTest as MarkovTest
 from .kernels import ObservableChoice as ObservableChoice
 from .kernels import RescaledRuns as RescaledRuns
 from .kernels import StackedKernel as StackedKernel
+from .kernels import TransformChoice as TransformChoice
+from .kernels import TransformedKernel as TransformedKernel
 from .kernels import TransitionKernel as TransitionKernel
 from .kernels import choose_observable as choose_observable
+from .kernels import choose_transform as choose_transform
 from .kernels import couple as couple
 from .kernels import markov_test as markov_test
 from .kernels import rescale as rescale

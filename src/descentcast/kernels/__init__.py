@@ -19,6 +19,8 @@ from descentcast.kernels._propagation import propagate
 from descentcast.kernels._rescale import RescaledFit, RescaledRuns, rescale, rescaled_edges
 from descentcast.kernels._spectrum import StationaryLaw
 from descentcast.kernels._stacked import StackedKernel
+from descentcast.kernels._transformed import TransformedKernel
+from descentcast.kernels._transforms import TransformChoice, choose_transform
 
 __all__ = [
     "AutoregressiveKernel",
@@ -38,8 +40,11 @@ __all__ = [
     "RescaledRuns",
     "StackedKernel",
     "StationaryLaw",
+    "TransformChoice",
+    "TransformedKernel",
     "TransitionKernel",
     "choose_observable",
+    "choose_transform",
     "committor",
     "couple",
     "default_edges",
