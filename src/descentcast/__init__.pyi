@@ -29,6 +29,8 @@ from .kernels import KernelDensityKernel as KernelDensityKernel
 from .kernels import LocalLinearKernel as LocalLinearKernel
 from .kernels import MarkovTest as MarkovTest
 from .kernels import ObservableChoice as ObservableChoice
+from .kernels import PhasedKernel as PhasedKernel
+from .kernels import Phases as Phases
 from .kernels import RescaledRuns as RescaledRuns
 from .kernels import StackedKernel as StackedKernel
 from .kernels import TransformChoice as TransformChoice
@@ -38,6 +40,8 @@ from .kernels import choose_observable as choose_observable
 from .kernels import choose_transform as choose_transform
 from .kernels import couple as couple
 from .kernels import markov_test as markov_test
+from .kernels import phased as phased
+from .kernels import phases as phases
 from .kernels import rescale as rescale
 from .language_models import LanguageModel as LanguageModel
 from .language_models import load_model as load_model

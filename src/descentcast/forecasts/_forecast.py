@@ -12,8 +12,9 @@ from descentcast import _checks
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins, named
 from descentcast.forecasts._marginal import Marginal, from_starts, marginal, start_laws
+from descentcast.forecasts._phased import phased_marginal
 from descentcast.forecasts._result import Forecast, occupation
-from descentcast.kernels import CoupledKernel, TransitionKernel
+from descentcast.kernels import CoupledKernel, PhasedKernel, TransitionKernel
 
 MOST_BYTES = 4_000_000_000  # of the densities of one forecast
 WORTH_SAYING = 0.05  # share of a forecast's visits to extrapolated rows above which a note says so
@@ -30,8 +31,8 @@ def forecast(
     other, unless a `CoupledKernel` says how they drive each other.
 
     Args:
-        fitted_or_kernel: A `TransitionKernel`, a tuple of them, a `CoupledKernel`, or a fitted estimator. Where it has
-            `replicates_`,
+        fitted_or_kernel: A `TransitionKernel`, a tuple of them, a `CoupledKernel`, a `PhasedKernel` (whose basins are
+            those of the kernel that makes the last step), or a fitted estimator. Where it has `replicates_`,
             kernels fitted to resampled runs, the landing gets intervals; they hold what chance in the runs does to the
             kernel, not what is wrong with the estimator.
         starts: Starting states, shape (m,), or (m, D) for D coordinates.
@@ -55,18 +56,24 @@ def forecast(
         3    0.5      diverged         0.00
     """
     coupled = fitted_or_kernel if isinstance(fitted_or_kernel, CoupledKernel) else None
-    kernels = coupled.kernels if coupled else _kernels(getattr(fitted_or_kernel, "kernel_", fitted_or_kernel))
-    replicates = [_kernels(r) for r in getattr(fitted_or_kernel, "replicates_", None) or ()]
     steps = _checks.integer("steps", steps, low=1)
+    model = getattr(fitted_or_kernel, "kernel_", fitted_or_kernel)
+    chain = model if isinstance(model, PhasedKernel) else None
+    kernels = coupled.kernels if coupled else (chain.at(steps - 1),) if chain else _kernels(model)
+    resampled: list[Any] = list(getattr(fitted_or_kernel, "replicates_", None) or ())
+    replicates = [] if chain else [_kernels(r) for r in resampled]
     points = _starts(starts, len(kernels))
     _fits_in_memory(len(points), steps, sum(len(k.matrix) for k in kernels))
     wanted = [basins] if len(kernels) == 1 else [None] * len(kernels) if basins is None else list(basins)
     if len(wanted) != len(kernels):
         raise ArgumentError(f"basins have {len(wanted)} entries, must have one for each of {len(kernels)} coordinates")
-    marginals = tuple(
-        marginal(kernel, points[:, d], steps, named(kernel, wanted[d]), [r[d] for r in replicates])
-        for d, kernel in enumerate(kernels)
-    )
+    if chain:
+        marginals = (phased_marginal(chain, points[:, 0], steps, named(kernels[0], wanted[0]), resampled),)
+    else:
+        marginals = tuple(
+            marginal(kernel, points[:, d], steps, named(kernel, wanted[d]), [r[d] for r in replicates])
+            for d, kernel in enumerate(kernels)
+        )
     if coupled:
         laws = coupled.propagate([start_laws(k, points[:, d]) for d, k in enumerate(kernels)], steps)
         marginals = tuple(
@@ -85,7 +92,7 @@ def forecast(
         starts=points[:, 0] if len(kernels) == 1 else points,
         steps=steps,
         landing=landing,
-        notes=_notes(marginals, bool(replicates), coupled is not None),
+        notes=_notes(marginals, bool(resampled), coupled is not None),
     )
 
 

@@ -15,6 +15,8 @@ from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._markov import MarkovTest, markov_test
 from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._observables import ObservableChoice, choose_observable
+from descentcast.kernels._phased import PhasedFit, PhasedKernel, phased
+from descentcast.kernels._phases import Phases, phases
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._rescale import RescaledFit, RescaledRuns, rescale, rescaled_edges
 from descentcast.kernels._spectrum import StationaryLaw
@@ -36,6 +38,9 @@ __all__ = [
     "MarkovTest",
     "MetastableSets",
     "ObservableChoice",
+    "PhasedFit",
+    "PhasedKernel",
+    "Phases",
     "RescaledFit",
     "RescaledRuns",
     "StackedKernel",
@@ -50,6 +55,8 @@ __all__ = [
     "default_edges",
     "hitting",
     "markov_test",
+    "phased",
+    "phases",
     "propagate",
     "rescale",
     "rescaled_edges",

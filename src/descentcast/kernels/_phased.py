@@ -1,0 +1,284 @@
+"""Kernels that change with time: one a phase of the training, or one carried along a schedule of step sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from descentcast import _checks
+from descentcast._types import Edges
+from descentcast.errors import ArgumentError, DataError
+from descentcast.kernels import _chains
+from descentcast.kernels._base import KernelEstimator
+from descentcast.kernels._grid import default_edges
+from descentcast.kernels._kernel import TransitionKernel
+from descentcast.kernels._local_linear import LocalLinearKernel
+from descentcast.kernels._phases import Phases, as_runs, coordinate_of, phases, rates_of
+from descentcast.trajectories import Trajectories, Trajectory
+
+HOWS = ("each", "rescaled")
+# Kernels along a schedule are made for step sizes this factor apart, and serve those nearest.
+FINENESS = 1.03
+SAME = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class PhasedKernel:
+    """A time-inhomogeneous chain: step t is made by the kernel `kernels[schedule[t]]`.
+
+    The law after t steps is `initial P_{s_0} P_{s_1} ... P_{s_{t-1}}`. After the end of the schedule its last kernel
+    goes on.
+
+    Attributes:
+        kernels: The kernels, all of one grid.
+        schedule: Which of them makes each step, shape (S,), S at least 1.
+
+    Raises:
+        ArgumentError: No kernel, different grids, a schedule that names a kernel that is not there.
+
+    Examples:
+        >>> stay = TransitionKernel([0, 1, 2], np.eye(2), np.zeros((2, 2)))
+        >>> swap = TransitionKernel([0, 1, 2], np.eye(2)[::-1], np.zeros((2, 2)))
+        >>> PhasedKernel((stay, swap), [0, 0, 1, 0]).propagate([[1.0, 0.0]], steps=4)[0][0, :, 0]
+        array([1., 1., 1., 0., 0.])
+    """
+
+    kernels: tuple[TransitionKernel, ...]
+    schedule: np.ndarray
+
+    def __post_init__(self) -> None:
+        kernels = tuple(self.kernels)
+        wrong = next((k for k in kernels if not isinstance(k, TransitionKernel)), None)
+        if not kernels or wrong is not None:
+            found = "holds no kernel" if not kernels else f"holds a {type(wrong).__name__}"
+            raise ArgumentError(f"kernels {found}, must hold TransitionKernels")
+        if any(not np.array_equal(k.edges, kernels[0].edges) for k in kernels):
+            raise ArgumentError("kernels have different edges, must all be of one grid: fit them with the same edges")
+        schedule = np.asarray(self.schedule)
+        if schedule.ndim != 1 or not len(schedule) or schedule.dtype.kind not in "iu":
+            raise ArgumentError(f"schedule == {self.schedule!r:.60}, must be indices of kernels, one a step")
+        if schedule.min() < 0 or schedule.max() >= len(kernels):
+            raise ArgumentError(f"schedule holds {schedule.max()}, must be in [0, {len(kernels) - 1}]")
+        schedule = schedule.astype(np.int64)
+        schedule.flags.writeable = False
+        object.__setattr__(self, "kernels", kernels)
+        object.__setattr__(self, "schedule", schedule)
+
+    @property
+    def edges(self) -> Edges:
+        """The cell edges, shape (n + 1,)."""
+        return self.kernels[0].edges
+
+    def at(self, step: int) -> TransitionKernel:
+        """Return the kernel that makes step `step`, counted from 0."""
+        return self.kernels[self.schedule[min(_checks.integer("step", step, low=0), len(self.schedule) - 1)]]
+
+    def after(self, steps: int) -> "PhasedKernel":
+        """Return the chain of the schedule from step `steps` on: the forecast of a run that has come so far."""
+        steps = _checks.integer("steps", steps, low=0)
+        return PhasedKernel(self.kernels, self.schedule[min(steps, len(self.schedule) - 1) :])
+
+    def propagate(self, initial: ArrayLike, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the law over the cells, and the mass that has left the grid, after 0, 1, ..., `steps` steps.
+
+        Args:
+            initial: Law of each start over the cells, shape (m, n).
+            steps: Number of steps, at least 0.
+
+        Returns:
+            Density, shape (m, steps + 1, n), and overflow below and above the grid, shape (m, steps + 1, 2).
+
+        Raises:
+            ArgumentError: `initial` is not of shape (m, n) or its rows are not laws; `steps` is negative.
+        """
+        starts = _checks.distributions("initial", initial)
+        steps = _checks.integer("steps", steps, low=0)
+        n = len(self.edges) - 1
+        if starts.ndim != 2 or starts.shape[1] != n:
+            raise ArgumentError(f"initial has shape {starts.shape}, must be (starts, {n})")
+        density, overflow = np.empty((len(starts), steps + 1, n)), np.zeros((len(starts), steps + 1, 2))
+        density[:, 0] = starts
+        for t in range(steps):
+            matrix, leaving = self._proper[self.schedule[min(t, len(self.schedule) - 1)]]
+            np.matmul(density[:, t], matrix, out=density[:, t + 1])
+            overflow[:, t + 1] = overflow[:, t] + density[:, t] @ leaving
+        return density, overflow
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return kernels and schedule as plain values."""
+        return {"kernels": [k.to_dict() for k in self.kernels], "schedule": self.schedule.tolist()}
+
+    @cached_property
+    def _proper(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [_chains.proper(k.matrix, k.overflow) for k in self.kernels]
+
+
+@dataclass(frozen=True, eq=False)
+class PhasedFit:
+    """Kernels of phases, fitted to runs: what `forecast` takes.
+
+    Attributes:
+        kernel_: The chain of the schedule that was asked for.
+        phases: The phases of the runs.
+        fits: The fitted estimators, one a phase or one for all.
+    """
+
+    kernel_: PhasedKernel
+    phases: Phases
+    fits: tuple[KernelEstimator, ...] = field(repr=False)
+    _plan: tuple[tuple[int, float], ...] = field(repr=False)
+
+    @cached_property
+    def replicates_(self) -> list[PhasedKernel]:
+        """Chains of kernels of resampled runs; empty where an estimator has none. Made when first asked for."""
+        resampled = [list(getattr(fit, "replicates_", None) or ()) for fit in self.fits]
+        return [
+            PhasedKernel(tuple(own[p][i].rescaled(step=r) for p, r in self._plan), self.kernel_.schedule)
+            for own in [resampled]
+            for i in range(min(len(r) for r in resampled))
+        ]
+
+
+def phased(
+    runs: Trajectories | Trajectory,
+    ahead: ArrayLike | None = None,
+    estimator: KernelEstimator | None = None,
+    how: str = "each",
+    rates: ArrayLike | None = None,
+    edges: ArrayLike | None = None,
+    coordinate: int | str | None = None,
+) -> PhasedFit:
+    """Fit kernels to the phases of runs, for forecasts through the phases to come.
+
+    With `how="each"` an estimator is fitted to the transitions of each phase; a step size to come is made by the kernel
+    of the phase whose step size is nearest, carried over by `TransitionKernel.rescaled` where it is another. With
+    "rescaled" one estimator is fitted to all transitions, each brought to one step size s by the rule of plain SGD,
+    `(x, x + (s / s_t) (x' - x))`, and its kernel carried to every step size of the schedule: right for a schedule that
+    changes all the time, and wrong for momentum and adaptive methods by an amount that nobody has measured for yours.
+
+    Args:
+        runs: One run or several of one schedule.
+        ahead: The step sizes of the steps to be forecast, one each; by default those of the runs from their first step
+            on (the phases themselves, where step sizes are not known).
+        estimator: What is fitted; `LocalLinearKernel()` by default. "rescaled" needs one that takes transitions one by
+            one, a classical estimator.
+        how: "each" or "rescaled".
+        rates: The step size of every recorded transition: see `phases`.
+        edges: Cell edges; by default those of `default_edges`.
+        coordinate: The coordinate; by default the first that is no step size.
+
+    Returns:
+        The fit: `kernel_`, `replicates_`, and `phases`.
+
+    Raises:
+        ArgumentError: Step sizes ahead, or "rescaled", for runs of which no step size is known; an unknown coordinate.
+        DataError: A phase of fewer than two transitions in every run.
+
+    Examples:
+        >>> import descentcast as dc
+        >>> fast, slow = (dc.problems.Quadratic(step_size=s) for s in (0.5, 0.05))
+        >>> first = fast.paths([3.0, -3.0, 1.0], 100, random_state=0)[..., 0]
+        >>> then = slow.paths(first[:, -1], 100, random_state=1)[:, 1:, 0]
+        >>> rates = [0.5] * 100 + [0.05] * 100
+        >>> runs = dc.Trajectories.from_arrays(np.hstack([first, then]), setting={"schedule": rates})
+        >>> fit = phased(runs)
+        >>> fit.phases.table
+           begin  end  step_size
+        0      0  100       0.50
+        1    100  200       0.05
+        >>> spread = np.diff(dc.forecast(fit, [2.0], steps=200).quantiles([0.16, 0.84]), axis=-1)[0, :, 0] / 2
+        >>> [round(float(s), 1) for s in spread[[100, 200]]]
+        [0.6, 0.2]
+    """
+    runs, how = as_runs(runs), _checks.one_of("how", how, HOWS)
+    own = LocalLinearKernel() if estimator is None else estimator
+    if not isinstance(own, KernelEstimator):
+        raise ArgumentError(f"estimator is a {type(own).__name__}, must be one such as LocalLinearKernel()")
+    index = coordinate_of(runs, coordinate)
+    found = phases(runs, rates, index)
+    known = rates_of(runs, rates, found.steps)[0]
+    grid = default_edges(runs, index)[0] if edges is None else _checks.edges("edges", edges)
+    if known is None and (ahead is not None or how == "rescaled"):
+        wanted = "ahead" if ahead is not None else f"how == {how!r}"
+        raise ArgumentError(f"{wanted}: no step size is known of the runs: give rates, or runs that recorded them")
+    if known is None:
+        plan = [(p, 1.0) for p in range(len(found))]
+        schedule, pieces = found.of, _of_each_phase(runs, found, index)
+    else:
+        coming = known if ahead is None else _ahead(ahead)
+        keys, schedule = _levels(coming)
+        if how == "each":
+            pieces = _of_each_phase(runs, found, index)
+            nearest = [int(np.abs(np.log(found.step_sizes / key)).argmin()) for key in keys]
+            plan = [(p, _ratio(key / found.step_sizes[p])) for p, key in zip(nearest, keys, strict=True)]
+        else:
+            reference = float(np.exp(np.median(np.log(known))))
+            pieces = [_brought_to(reference, runs, known, index)]
+            plan = [(0, _ratio(key / reference)) for key in keys]
+    fits = tuple(type(own)(**own.get_params(deep=False)).fit(piece, grid) for piece in pieces)
+    made = [fit.kernel_ for fit in fits]
+    notes = _notes(found, plan, how, len(runs))
+    moved = []
+    for p, ratio in plan:
+        kernel = made[p]
+        assert isinstance(kernel, TransitionKernel)
+        kernel = kernel.rescaled(step=ratio)
+        moved.append(replace(kernel, notes=(*notes, *kernel.notes)))
+    return PhasedFit(PhasedKernel(tuple(moved), schedule), found, fits, tuple(plan))
+
+
+def _of_each_phase(runs: Trajectories, found: Phases, index: int) -> list[Trajectories]:
+    pieces = []
+    for number, (begin, end) in enumerate(pairwise([*found.begins.tolist(), found.steps])):
+        kept = [run.values[begin : end + 1, index] for run in runs if len(run) > begin + 1]
+        if sum(len(k) - 1 for k in kept) < 2:
+            raise DataError(f"phase {number} has fewer than two transitions: record more of it, or use how='rescaled'")
+        pieces.append(Trajectories.from_arrays(kept, names=[runs.names[index]], setting=runs.setting))
+    return pieces
+
+
+def _brought_to(reference: float, runs: Trajectories, rates: np.ndarray, index: int) -> Trajectories:
+    """Return every transition as a run of two values, at the step size `reference`."""
+    pairs = [
+        np.array([x, x + reference / rate * (y - x)])
+        for column in runs.coordinate(index)
+        for x, y, rate in zip(column[:-1], column[1:], rates, strict=False)
+    ]
+    return Trajectories.from_arrays(pairs, names=[runs.names[index]], setting={**runs.setting, "step": reference})
+
+
+def _levels(rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the step sizes that kernels are made for, and which of them makes each step."""
+    exact, inverse = np.unique(rates, return_inverse=True)
+    if len(exact) <= 32:
+        return exact, inverse.astype(np.int64)
+    bins = np.rint(np.log(rates) / np.log(FINENESS))
+    _, inverse = np.unique(bins, return_inverse=True)
+    means = np.bincount(inverse, np.log(rates)) / np.bincount(inverse)
+    return np.exp(means), inverse.astype(np.int64)
+
+
+def _ahead(ahead: ArrayLike) -> np.ndarray:
+    rates = _checks.vector("ahead", ahead)
+    if (rates <= 0).any():
+        raise ArgumentError(f"ahead holds {rates.min():g}, must be step sizes above 0")
+    return rates
+
+
+def _ratio(value: float) -> float:
+    return 1.0 if abs(value - 1) < SAME else float(value)
+
+
+def _notes(found: Phases, plan: Sequence[tuple[int, float]], how: str, runs: int) -> tuple[str, ...]:
+    notes = [f"{len(found)} phase(s), {found.source}, of {runs} run(s)"]
+    if how == "rescaled":
+        notes.append("one kernel, carried along the schedule by the rule of plain SGD")
+    elif any(ratio != 1 for _, ratio in plan):
+        moved = [f"{found.step_sizes[p] * r:.3g}" for p, r in plan if r != 1]
+        shown = ", ".join(moved[:3]) + (", ..." if len(moved) > 3 else "")
+        notes.append(f"step sizes that no phase had ({shown}) by the rule of plain SGD from the nearest")
+    return tuple(notes)

@@ -1,0 +1,221 @@
+"""Phases and kernels of phases, against schedules that are known and products of matrices that are known."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import descentcast as dc
+from descentcast.errors import ArgumentError, DataError
+from descentcast.kernels._change_points import SHORTEST, change_points
+from descentcast.kernels._phases import cut_at
+
+
+def scheduled(rates, starts, seed, noise=1.0, problem=dc.problems.Quadratic):
+    """Runs of a problem whose step size follows a schedule, shape (m, steps + 1)."""
+    rng, x = np.random.default_rng(seed), [np.asarray(starts, dtype=float)]
+    for rate in rates:
+        x.append(problem(step_size=rate, noise=noise).advance(x[-1][:, None], rng)[:, 0])
+    return np.stack(x, axis=1)
+
+
+TWO = [0.5] * 100 + [0.05] * 120
+
+
+def test_phases_of_a_recorded_step_size():
+    rates = np.array([0.1] * 5 + [0.02] * 4 + [0.1] * 3 + [0.1])  # the last row made no step
+    run = dc.Trajectory(np.stack([rates, np.arange(13.0)], axis=1), ("lr", "loss"))
+    found = dc.phases(run)
+    assert found.source == "recorded"
+    assert_array_equal(found.begins, [0, 5, 9])
+    assert_array_equal(found.ends, [5, 9, 12])
+    assert_allclose(found.step_sizes, [0.1, 0.02, 0.1])
+    assert_array_equal(found.of, [0] * 5 + [1] * 4 + [2] * 3)
+    assert found.to_dict()["phases"][1] == {"begin": 5, "end": 9, "step_size": pytest.approx(0.02)}
+
+
+def test_phases_of_a_setting_and_of_what_is_given():
+    runs = dc.Trajectories.from_arrays(scheduled(TWO, [1.0, 2.0], 0), setting={"schedule": TWO})
+    assert dc.phases(runs).source == "setting"
+    assert_array_equal(dc.phases(runs).begins, [0, 100])
+    assert_array_equal(dc.phases(runs, rates=[1.0] * 50 + [2.0] * 170).begins, [0, 50])
+
+
+def test_a_schedule_that_changes_all_the_time_is_cut_by_factors():
+    rates = 0.5 * (1 + np.cos(np.pi * np.linspace(0, 0.9, 200)))
+    begins = cut_at(rates)
+    ends = np.append(begins[1:], 200)
+    for a, b in zip(begins, ends, strict=True):
+        assert rates[a:b].max() <= 1.5 * rates[a:b].min() * (1 + 1e-12)
+    for a, b in zip(begins[1:], ends[:-1], strict=True):
+        assert a == b
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_change_of_the_step_size_is_detected_where_it_is(seed):
+    columns = list(scheduled(TWO, [3.0, -2.0], seed))
+    found = dc.phases(dc.Trajectories.from_arrays(columns))
+    assert found.source == "detected"
+    assert_allclose(found.begins, [0, 100], atol=2)
+
+
+def test_one_law_is_one_phase():
+    for seed in range(6):
+        columns = list(scheduled([0.3] * 200, [3.0, -3.0], seed))
+        assert len(change_points(columns)) == 0
+
+
+def test_two_wells_are_one_phase():
+    """A run that jumps between wells changes its level, not its law."""
+    for seed in range(4):
+        path = dc.problems.DoubleWell(step_size=0.15, noise=1.0).paths([1.0], 400, random_state=seed)[0, :, 0]
+        assert len(change_points([path])) == 0
+
+
+def brute_force(columns, penalty):
+    """The best segmentation by trying all of them: at most two changes."""
+    from descentcast.kernels._change_points import _Sums
+
+    sums = _Sums(columns)
+    T = len(sums.weights) - 1
+
+    def score(cuts):
+        ends = [0, *cuts, T]
+        return sum(sums.score(np.array([a]), b)[0] for a, b in pairwise(ends)) - penalty * len(cuts)
+
+    options = [(), *((a,) for a in range(1, T)), *((a, b) for a in range(1, T) for b in range(a + SHORTEST, T))]
+    return max(options, key=score)
+
+
+def test_the_segmentation_is_the_best_of_all():
+    rates = [0.6] * 20 + [0.05] * 20 + [1.4] * 18
+    column = scheduled(rates, [2.0], 5)[0]
+    assert_array_equal(change_points([column], 3.0), brute_force([column], 3.0))
+
+
+def test_the_score_of_a_stretch_is_its_prequential_score():
+    """The closed form is the sum of the log predictive densities, step by step."""
+    from scipy.stats import t as student
+
+    from descentcast.kernels._change_points import PRIOR_DEGREES, PRIOR_VARIANCE, _Sums
+
+    column = scheduled([0.3] * 30, [2.0], 1)[0]
+    sums = _Sums([column])
+    z, unit = (column - column.mean()) / column.std(), column.std()
+    X, d = np.vander(z[:-1], 4, increasing=True), np.diff(column) / unit
+    total = 0.0
+    for i in range(len(d)):
+        precision = X[:i].T @ X[:i] + np.eye(4) / PRIOR_VARIANCE
+        mean = np.linalg.solve(precision, X[:i].T @ d[:i])
+        left = PRIOR_DEGREES * sums.noise + d[:i] @ d[:i] - mean @ precision @ mean
+        degrees = PRIOR_DEGREES + i
+        scale = np.sqrt(left / degrees * (1 + X[i] @ np.linalg.solve(precision, X[i])))
+        total += student.logpdf(d[i], degrees, X[i] @ mean, scale)
+    assert_allclose(sums.score(np.array([0]), 30)[0], total, rtol=1e-9)
+
+
+def grid():
+    return np.linspace(-6, 6, 161)
+
+
+def test_a_forecast_is_the_product_of_the_matrices_of_its_phases():
+    fast, slow = (dc.problems.Quadratic(step_size=s).kernel(grid()) for s in (0.6, 0.1))
+    chain = dc.PhasedKernel((fast, slow), [0] * 7 + [1] * 5 + [0])
+    result = dc.forecast(chain, [2.0625], steps=15)  # the centre of a cell; the schedule ends before the horizon
+    expected = np.eye(160)[fast.cell(2.0625)]
+    for matrix in [fast.matrix] * 7 + [slow.matrix] * 5 + [fast.matrix] * 3:
+        expected = expected @ matrix
+    assert_allclose(result.density[0, -1], expected, atol=1e-12)
+    assert_allclose(result.density[0].sum(axis=1) + result.overflow[0].sum(axis=1), 1, atol=1e-9)
+
+
+def test_the_moments_are_those_of_the_time_inhomogeneous_recursion():
+    """m' = (1 - s) m and v' = (1 - s)^2 v + s^2, step by step."""
+    rates = np.concatenate([np.full(10, 0.8), np.geomspace(0.5, 0.25, 6)])
+    kernels = [dc.problems.Quadratic(step_size=s).kernel(np.linspace(-7, 7, 181)) for s in rates]
+    result = dc.forecast(dc.PhasedKernel(tuple(kernels), np.arange(16)), [4.0], steps=16)
+    mean, variance = 4.0, 0.0
+    for rate in rates:
+        mean, variance = (1 - rate) * mean, (1 - rate) ** 2 * variance + rate**2
+    density, centres = result.density[0, -1], kernels[0].centres
+    assert_allclose(density @ centres, mean, atol=0.01)
+    assert_allclose(density @ centres**2 - (density @ centres) ** 2, variance, rtol=0.02)
+
+
+def test_after_goes_on_from_a_later_step():
+    fast, slow = (dc.problems.Quadratic(step_size=s).kernel(grid()) for s in (0.6, 0.1))
+    chain = dc.PhasedKernel((fast, slow), [0, 0, 1])
+    assert_array_equal(chain.after(2).schedule, [1])
+    assert chain.after(9).at(0) is slow
+    assert chain.at(100) is slow
+
+
+def test_hitting_times_and_samples_follow_the_schedule():
+    still = dc.problems.Quadratic(step_size=1e-3, noise=0.1).kernel(grid())
+    jump = dc.problems.Quadratic(step_size=1.0, noise=0.3).kernel(grid())
+    result = dc.forecast(dc.PhasedKernel((still, jump), [0] * 5 + [1]), [3.0], steps=8)
+    table = result.hitting_time((-1.5, 1.5))
+    assert table["probability"][0] == pytest.approx(1, abs=1e-5)
+    assert table["median"][0] == 6
+    paths = result.sample(200, random_state=0)[0]
+    assert (paths[:, :6] > 2).all()
+    assert (np.abs(paths[:, 6:]) < 1.5).all()
+
+
+@pytest.mark.parametrize("how", ["each", "rescaled"])
+def test_fitted_phases_forecast_what_simulation_does(how):
+    runs = dc.Trajectories.from_arrays(scheduled(TWO, [3.0, -3.0, 1.0, -1.0], 2), setting={"schedule": TWO})
+    ahead = [0.5] * 30 + [0.05] * 60 + [0.2] * 30
+    fit = dc.phased(runs, ahead, dc.AutoregressiveKernel(), how=how)
+    result = dc.forecast(fit, [2.0], steps=120)
+    truth = scheduled(ahead, [2.0] * 4000, 7)
+    for t in (30, 90, 120):
+        low, middle, high = result.quantiles([0.16, 0.5, 0.84])[0, t]
+        a, b, c = np.quantile(truth[:, t], [0.16, 0.5, 0.84])
+        assert abs(middle - b) < 0.2 * (c - a)
+        assert 0.8 < (high - low) / (c - a) < 1.25
+    assert result.landing["low"].notna().all()
+    assert any("plain SGD" in note for note in result.notes)
+
+
+def test_phases_without_step_sizes_are_followed_as_they_were():
+    runs = dc.Trajectories.from_arrays(scheduled(TWO, [3.0, -3.0], 3))
+    fit = dc.phased(runs)
+    assert len(fit.kernel_.schedule) == 220
+    assert len(fit.kernel_.kernels) == 2
+    with pytest.raises(ArgumentError, match="no step size is known"):
+        dc.phased(runs, ahead=[0.1])
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=6), st.integers(1, 8))
+@settings(max_examples=25, deadline=None)
+def test_mass_is_kept(schedule, steps):
+    kernels = tuple(dc.problems.Quadratic(step_size=s).kernel(np.linspace(-2, 2, 9)) for s in (0.1, 1.0, 2.5))
+    density, overflow = dc.PhasedKernel(kernels, schedule).propagate(np.eye(8), steps)
+    assert_allclose(density.sum(axis=2) + overflow.sum(axis=2), 1, atol=1e-12)
+    assert (np.diff(overflow, axis=1) >= 0).all()
+
+
+def test_bad_input():
+    kernel = dc.problems.Quadratic().kernel(grid())
+    other = dc.problems.Quadratic().kernel(np.linspace(-5, 6, 161))
+    for kernels, schedule, words in (
+        ((kernel, other), [0], "different edges"),
+        ((), [0], "no kernel"),
+        ((kernel,), [1], "must be in"),
+        ((kernel,), [0.5], "indices"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            dc.PhasedKernel(kernels, schedule)
+    runs = dc.Trajectories.from_arrays(scheduled(TWO, [3.0, 1.0], 3))
+    with pytest.raises(ArgumentError, match="how == 'both'"):
+        dc.phased(runs, how="both")
+    with pytest.raises(ArgumentError, match="rates"):
+        dc.phases(runs, rates=[0.1])
+    with pytest.raises(DataError, match="different schedules"):
+        dc.phases(
+            dc.Trajectories(tuple(dc.Trajectory([[1.0, r], [2.0, r], [3.0, r]], names=("x", "lr")) for r in (0.1, 0.2)))
+        )
