@@ -25,15 +25,12 @@ class InContextKernel(KernelEstimator):
     """Transition kernel read off a language model, in context.
 
     The estimand is the kernel on the cells of a grid, `P_ij = 1/|c_i| * integral over c_i of P(x, c_j) dx`. The runs
-    are
-    written as digits into one prompt. `rows="visited"`: the density read after x_t is a draw of the row of x_t's cell;
-    the
-    visits of a cell are averaged, later ones counting more in proportion to the context they have seen.
-    `rows="probed"`:
-    after the whole context each cell's centre is written as the start of a new run and the next density read. Rows that
-    are not read are completed between their neighbours and extrapolated outside them. Rows that are read keep to the
-    grid: no run in the context has left it, and what a model puts outside is noise that would leak at every step, so
-    that divergence is forecast by extrapolated rows only.
+    are written as digits into one prompt. `rows="visited"`: the density read after x_t is a draw of the row of x_t's
+    cell; the visits of a cell are averaged, later ones counting more in proportion to the context they have seen.
+    `rows="probed"`: after the whole context each cell's centre is written as the start of a new run and the next
+    density read. Rows that are not read are completed between their neighbours and extrapolated outside them. Rows that
+    are read keep to the grid: no run in the context has left it, and what a model puts outside is noise that would leak
+    at every step, so that divergence is forecast by extrapolated rows only.
 
     Args:
         model: A catalogue name, folder, GGUF or hub id, or a loaded model.
@@ -49,13 +46,11 @@ class InContextKernel(KernelEstimator):
     Attributes:
         kernel_: The fitted `TransitionKernel`, or a tuple of them, one a coordinate.
         replicates_: Kernels from resampled views and blocks of visits, in the form of `kernel_`: what the rows would
-            have
-            been by chance. They do not hold the model's own bias; probed rows are resampled over views only, and
+            have been by chance. They do not hold the model's own bias; probed rows are resampled over views only, and
             not at all where there is one view.
         rules_: How the views were pooled, one of "log", "linear", "identity" a coordinate.
         log_score_: Average log density of the context's own transitions, nats a step, a coordinate. In sample: the rule
-            was
-            chosen on the same runs, and probed rows have read them.
+            was chosen on the same runs, and probed rows have read them.
         outside_mass_: Mass that the model put on anything but digits, averaged over a sample of positions.
         pruned_mass_: Largest mass of a row that was not refined to the last digit.
 
