@@ -12,7 +12,7 @@ import numpy as np
 
 from descentcast import _checks
 from descentcast._types import Cells
-from descentcast.encoding import View
+from descentcast.encoding import JointView, View
 from descentcast.errors import ArgumentError
 from descentcast.language_models import Alphabet, LanguageModel
 
@@ -67,11 +67,11 @@ def most_values(model: LanguageModel, digits: int) -> int:
     return max((model.max_length - probe) // (groups + 1), 0)
 
 
-def lay_out(columns: Sequence[np.ndarray], view: View, alphabet: Alphabet) -> Context:
-    """Lay runs of one coordinate out as a prompt.
+def lay_out(columns: Sequence[np.ndarray], view: View | JointView, alphabet: Alphabet) -> Context:
+    """Lay runs out as a prompt.
 
     Args:
-        columns: Values of each run, shape (T,) each.
+        columns: Values of each run, shape (T,) each; (T, D) for a view of D coordinates.
         view: Their encoding; must hold every value.
         alphabet: The model's symbols.
 
