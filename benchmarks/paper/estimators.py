@@ -1,0 +1,33 @@
+"""The estimators that the figures compare, by the names that their tables use."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import descentcast as dc
+
+ADAPTER = Path(__file__).resolve().parents[2] / "training" / "checkpoints" / "smollm2-135m-adapter"
+VIEWS = 4
+LOCAL_LINEAR, FROZEN, GEMMA, ADAPTED, SMALL = (
+    "local-linear",
+    "SmolLM2-135M, frozen",
+    "Gemma-3-270M, frozen",
+    "SmolLM2-135M + adapter",
+    "descent-small",
+)
+
+
+def _in_context(name: str, adapter: Path | None) -> Callable[[], Any]:
+    def made() -> dc.InContextKernel:
+        return dc.InContextKernel(dc.load_model(name, adapter=adapter), views=VIEWS)
+
+    return made
+
+
+ESTIMATORS: dict[str, Callable[[], Any]] = {
+    LOCAL_LINEAR: dc.LocalLinearKernel,
+    SMALL: _in_context("descent-small", None),
+    FROZEN: _in_context("smollm2-135m", None),
+    ADAPTED: _in_context("smollm2-135m", ADAPTER),
+    GEMMA: _in_context("gemma3-270m", None),
+}
