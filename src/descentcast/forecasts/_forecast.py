@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
@@ -13,11 +12,9 @@ from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins, named
 from descentcast.forecasts._marginal import Marginal, from_starts, marginal, start_laws
 from descentcast.forecasts._phased import phased_marginal
-from descentcast.forecasts._result import Forecast, occupation
+from descentcast.forecasts._result import Forecast, extrapolated, landing_table
+from descentcast.forecasts._starting import fits_in_memory, start_points
 from descentcast.kernels import CoupledKernel, PhasedKernel, TransitionKernel
-
-MOST_BYTES = 4_000_000_000  # of the densities of one forecast
-WORTH_SAYING = 0.05  # share of a forecast's visits to extrapolated rows above which a note says so
 
 
 def forecast(
@@ -62,8 +59,8 @@ def forecast(
     kernels = coupled.kernels if coupled else (chain.at(steps - 1),) if chain else _kernels(model)
     resampled: list[Any] = list(getattr(fitted_or_kernel, "replicates_", None) or ())
     replicates = [] if chain else [_kernels(r) for r in resampled]
-    points = _starts(starts, len(kernels))
-    _fits_in_memory(len(points), steps, sum(len(k.matrix) for k in kernels))
+    points = start_points(starts, len(kernels))
+    fits_in_memory(len(points), steps, sum(len(k.matrix) for k in kernels))
     wanted = [basins] if len(kernels) == 1 else [None] * len(kernels) if basins is None else list(basins)
     if len(wanted) != len(kernels):
         raise ArgumentError(f"basins have {len(wanted)} entries, must have one for each of {len(kernels)} coordinates")
@@ -80,18 +77,11 @@ def forecast(
             replace(m, density=from_starts(m.kernel, m.starts, density), overflow=overflow)
             for m, density, overflow in zip(marginals, *laws, strict=True)
         )
-    tables = [pd.DataFrame(m.landing()) for m in marginals]
-    landing = tables[0]
-    if len(kernels) > 1:
-        for table, m in zip(tables, marginals, strict=True):
-            table["start"] = [tuple(p) for p in np.repeat(points, len(table) // len(points), axis=0).tolist()]
-            table.insert(1, "coordinate", m.kernel.name)
-        landing = pd.concat(tables, ignore_index=True)
     return Forecast(
         marginals=marginals,
         starts=points[:, 0] if len(kernels) == 1 else points,
         steps=steps,
-        landing=landing,
+        landing=landing_table(marginals, points),
         notes=_notes(marginals, bool(resampled), coupled is not None),
     )
 
@@ -105,24 +95,6 @@ def _kernels(value: Any) -> tuple[TransitionKernel, ...]:
         f"fitted_or_kernel is a {type(value).__name__}{hint}"
         + ("" if hint else ", must be a TransitionKernel, a tuple of them or a fitted estimator")
     )
-
-
-def _starts(starts: ArrayLike, coordinates: int) -> np.ndarray:
-    points = _checks.finite("starts", _checks.numeric("starts", starts))
-    if coordinates == 1 and points.ndim < 2:
-        points = points.reshape(-1, 1)
-    if points.ndim != 2 or points.shape[1] != coordinates or not len(points):
-        shape = "(m,)" if coordinates == 1 else f"(m, {coordinates})"
-        raise ArgumentError(f"starts have shape {np.shape(starts)}, must be {shape} with at least one start")
-    return points
-
-
-def _fits_in_memory(starts: int, steps: int, cells: int) -> None:
-    if starts * (steps + 1) * cells * 8 > MOST_BYTES:
-        raise ArgumentError(
-            f"steps == {steps} on {cells} cells from {starts} starts need more than 4 GB of densities, must be at most "
-            f"{max(MOST_BYTES // (8 * starts * cells) - 1, 0)} for so many starts and cells"
-        )
 
 
 def _notes(marginals: tuple[Marginal, ...], intervals: bool, coupled: bool) -> tuple[str, ...]:
@@ -140,12 +112,4 @@ def _notes(marginals: tuple[Marginal, ...], intervals: bool, coupled: bool) -> t
         if m.kernel.projected:
             notes.append(f"{name}: not a Markov chain by itself, its kernel is an approximation")
         notes += [f"{name}: {note}" for note in (*m.kernel.notes, *m.basins.notes)]
-    for m in marginals:
-        resting = [r for r in occupation((m,)) if r["source"] == "extrapolated" and r["share"] > WORTH_SAYING]
-        if resting:
-            worst = max(resting, key=lambda r: r["share"])
-            notes.append(
-                f"{m.kernel.name}: from {len(resting)} of {len(m.starts)} starts, up to {worst['share']:.0%} of the "
-                f"visits (from {worst['start']:.4g}) rest on extrapolated rows, where no run has been"
-            )
-    return tuple(notes)
+    return tuple(notes + extrapolated(marginals))

@@ -16,6 +16,7 @@ from descentcast.forecasts._marginal import Marginal
 
 T = TypeVar("T")
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+WORTH_SAYING = 0.05  # share of a forecast's visits to extrapolated rows above which a note says so
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +233,31 @@ def occupation(marginals: tuple[Marginal, ...]) -> list[dict[str, Any]]:
                 resting = float(share[m.kernel.evidence.source == source].sum())
                 rows.append({"start": start, "coordinate": m.kernel.name, "source": source, "share": resting})
     return rows
+
+
+def landing_table(marginals: Sequence[Marginal], points: np.ndarray) -> pd.DataFrame:
+    """Return the table of landings from starts, shape (m, D): see `Forecast.landing`."""
+    tables = [pd.DataFrame(m.landing()) for m in marginals]
+    if len(tables) == 1:
+        return tables[0]
+    for table, m in zip(tables, marginals, strict=True):
+        table["start"] = [tuple(p) for p in np.repeat(points, len(table) // len(points), axis=0).tolist()]
+        table.insert(1, "coordinate", m.kernel.name)
+    return pd.concat(tables, ignore_index=True)
+
+
+def extrapolated(marginals: Sequence[Marginal]) -> list[str]:
+    """Return notes on starts much of whose forecast rests on rows where no run has been."""
+    notes = []
+    for m in marginals:
+        resting = [r for r in occupation((m,)) if r["source"] == "extrapolated" and r["share"] > WORTH_SAYING]
+        if resting:
+            worst = max(resting, key=lambda r: r["share"])
+            notes.append(
+                f"{m.kernel.name}: from {len(resting)} of {len(m.starts)} starts, up to {worst['share']:.0%} of the "
+                f"visits (from {worst['start']:.4g}) rest on extrapolated rows, where no run has been"
+            )
+    return notes
 
 
 def _single(values: Sequence[T]) -> T | tuple[T, ...]:
