@@ -53,10 +53,32 @@ def test_a_killed_training_leaves_all_but_its_last_chunk(tmp_path):
     assert json.loads((tmp_path / "run.setting.json").read_text())["finished"] is False
 
 
+def rows(**logged: list[tuple[int, float]]) -> bytes:
+    return _files.lines([], logged)
+
+
+def test_rows_that_have_all_columns_are_written_as_others_are():
+    """The quick way against JSON's own encoder, which writes the rest."""
+    steps, values = np.array([0, 5, 2**53]), np.array([[0.1, -0.0], [1e-320, 1e300], [float(np.float32(0.1)), 3.0]])
+    names = ["100 %s", 'a "b" \u00e9']
+    quick = _files.lines([(names[:1], steps, values[:, :1]), (names[1:], steps, values[:, 1:])], {})
+    kept = [
+        dict(zip(["step", *names], [s, *row], strict=True))
+        for s, row in zip(steps.tolist(), values.tolist(), strict=True)
+    ]
+    assert quick.decode() == "".join(json.dumps(row) + "\n" for row in kept)
+    second = {names[1]: list(zip(steps.tolist(), values[:, 1].tolist(), strict=True))}
+    assert _files.lines([(names[:1], steps, values[:, :1])], second) == quick
+    values[1, 0] = np.inf
+    assert [json.loads(line)[names[0]] for line in _files.lines([(names, steps, values)], {}).splitlines()][
+        1
+    ] == "Infinity"
+
+
 @pytest.mark.parametrize("cut", [1, 5, 17, 21])
 def test_a_torn_last_line_is_left_out(tmp_path, cut):
     file = _files.RowFile(path := tmp_path / "a.jsonl")
-    file.append([{"step": i, "loss": 1 / (i + 3)} for i in range(4)])
+    file.append(rows(loss=[(i, 1 / (i + 3)) for i in range(4)]))
     file.close()
     *whole, last = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(whole) + last[:cut])
@@ -65,7 +87,7 @@ def test_a_torn_last_line_is_left_out(tmp_path, cut):
 
 def test_a_full_disk_warns_once_and_loses_nothing_if_space_comes_back(tmp_path, monkeypatch):
     file = _files.RowFile(path := tmp_path / "a.jsonl")
-    file.append([{"step": 0, "a": 1.0}])
+    file.append(rows(a=[(0, 1.0)]))
     real, left = os.write, [5]
 
     def write(descriptor: int, data: bytes) -> int:
@@ -76,13 +98,13 @@ def test_a_full_disk_warns_once_and_loses_nothing_if_space_comes_back(tmp_path, 
 
     monkeypatch.setattr(_files.os, "write", write)
     with pytest.warns(UserWarning, match="cannot be written: No space left on device"):
-        file.append([{"step": 1, "a": float("nan")}])
+        file.append(rows(a=[(1, float("nan"))]))
     assert path.read_text() == '{"step": 0, "a": 1.0}\n', "what was written of a chunk is taken back"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        file.append([{"step": 2, "a": 3.0}])
+        file.append(rows(a=[(2, 3.0)]))
     monkeypatch.setattr(_files.os, "write", real)
-    file.append([{"step": 3, "a": 4.0}])
+    file.append(rows(a=[(3, 4.0)]))
     file.close()
     assert [json.loads(line)["a"] for line in path.read_text().splitlines()] == [1.0, "NaN", 3.0, 4.0]
 
@@ -95,7 +117,7 @@ def test_rows_that_never_reached_the_disk_are_an_error_at_the_end(tmp_path, monk
 
     monkeypatch.setattr(_files.os, "write", write)
     with pytest.warns(UserWarning, match="No space left"):
-        file.append([{"step": 1, "a": 1.0}])
+        file.append(rows(a=[(1, 1.0)]))
     with pytest.raises(DataError, match="the last rows could not be written"):
         file.close()
 
@@ -103,7 +125,7 @@ def test_rows_that_never_reached_the_disk_are_an_error_at_the_end(tmp_path, monk
 def test_numbers_come_back_bit_by_bit(tmp_path):
     values = np.random.default_rng(0).standard_normal(200) * 10.0 ** np.arange(-100, 100)
     file = _files.RowFile(path := tmp_path / "a.jsonl")
-    file.append([{"step": i, "x": v} for i, v in enumerate(values.tolist())])
+    file.append(rows(x=list(enumerate(values.tolist()))))
     file.close()
     assert dc.read(path)[0].values.tobytes() == values.tobytes()
 

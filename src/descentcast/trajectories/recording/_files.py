@@ -25,6 +25,7 @@ ROWS, SETTING = ".jsonl", ".setting.json"
 STEP, STEP_SIZE = "step", "step_size"
 VERSION = 1
 
+Measured = tuple[Sequence[str], np.ndarray, np.ndarray]
 Columns = Mapping[str, tuple[np.ndarray, np.ndarray]]  # By name: the steps, increasing, and the values.
 
 
@@ -54,10 +55,10 @@ class RowFile:
         self._waiting: list[bytes] = []
         self._size = 0
 
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, rows: bytes) -> None:
         """Append rows by one write. Where the disk refuses, they wait for the next chunk, with a warning at first."""
         if rows:
-            self._waiting.append(b"".join(_line(row) for row in rows))
+            self._waiting.append(rows)
         try:
             self._write(b"".join(self._waiting))
         except OSError as error:
@@ -86,7 +87,7 @@ class RowFile:
         Raises:
             DataError: Rows that could not be written.
         """
-        self.append([])
+        self.append(b"")
         self.closed, lost = True, bool(self._waiting)
         with contextlib.suppress(OSError):
             os.fsync(self._file)
@@ -138,6 +139,35 @@ def is_step_size(name: str) -> bool:
 
 
 STRICT = json.JSONEncoder(allow_nan=False)  # Made once: `json.dumps` would make one a row.
+
+
+def lines(measured: Sequence[Measured], logged: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
+    """Return rows as lines, in order of their steps.
+
+    Args:
+        measured: Names, steps and values, shape (rows, names), of what was measured together.
+        logged: Steps and values by name.
+    """
+    measured = [part for part in measured if len(part[1])]
+    if measured and not any(logged.values()) and all(np.array_equal(s, measured[0][1]) for _, s, _ in measured):
+        values = np.concatenate([values for _, _, values in measured], axis=1)
+        if np.isfinite(values).all():
+            return _alike([name for names, _, _ in measured for name in names], measured[0][1], values)
+    rows: dict[int, dict[str, Any]] = {}
+    for names, steps, values in measured:
+        for step, row in zip(steps.tolist(), values.tolist(), strict=True):
+            rows.setdefault(step, {STEP: step}).update(zip(names, row, strict=True))
+    for name, points in logged.items():
+        for step, value in points:
+            rows.setdefault(step, {STEP: step})[name] = value
+    return b"".join(_line(row) for _, row in sorted(rows.items()))
+
+
+def _alike(names: Sequence[str], steps: np.ndarray, values: np.ndarray) -> bytes:
+    """Return rows of finite numbers that have all columns: what JSON's encoder makes of them, by one format."""
+    keys = [json.dumps(name).replace("%", "%%") for name in (STEP, *names)]
+    form = "{" + ", ".join(f"{key}: %r" for key in keys) + "}\n"
+    return "".join([form % row for row in zip(steps.tolist(), *values.T.tolist(), strict=True)]).encode()
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

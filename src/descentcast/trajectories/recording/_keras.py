@@ -79,7 +79,7 @@ class KerasRecorder(Adapter, keras.callbacks.Callback):
         """Measure the loss and the gradients, and keep the row."""
         if isinstance(self.recording, Session):
             if self.recording.due:
-                self.recording.state.loss = self._losses[-1] if self._losses else None
+                self.recording.state.heard = self._losses[-1] if self._losses else None
                 self.recording.measure("gradients")
             self.recording.commit()
 

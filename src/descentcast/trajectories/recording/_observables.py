@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError, DataError
 from descentcast.trajectories.recording._heavy_tail import HeavyTail
+from descentcast.trajectories.recording._host import HostArrays, blocks, distance, gradients, norm, on_host
 from descentcast.trajectories.recording._projection import Projection
 from descentcast.trajectories.recording._state import Measured, Meter, Observable, State, norms, total
 
@@ -40,7 +42,18 @@ class GradientNorm:
 
     def bind(self, state: State) -> Meter:
         """Return the meter of the gradients' norm."""
-        return Meter(("gradient_norm",), _gradient_norms, total, moment="gradients")
+        tensors = list(state.parameters.values())
+        host = on_host(tensors)
+
+        def measure(state: State) -> float | list[torch.Tensor]:
+            arrays = gradients(tensors) if host else None
+            if arrays is not None:
+                return norm(arrays) / (1.0 if state.scale is None else float(state.scale))
+            with torch.no_grad():
+                found = norms(state.gradients)
+                return found if state.scale is None else list(torch._foreach_div(found, state.scale))  # pyright: ignore[reportPrivateImportUsage]
+
+        return Meter(("gradient_norm",), measure, total, moment="gradients", plain=True)
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,9 @@ class ParameterNorm:
     def bind(self, state: State) -> Meter:
         """Return the meter of the parameters' norm."""
         tensors = list(state.parameters.values())
+        if on_host(tensors):
+            arrays = HostArrays(tensors, blocks)
+            return Meter(("parameter_norm",), lambda _: norm(arrays()), plain=True)
         return Meter(("parameter_norm",), lambda _: norms(tensors), total)
 
 
@@ -60,6 +76,12 @@ class Distance:
     def bind(self, state: State) -> Meter:
         """Return the meter of the distance from `state`."""
         tensors = list(state.parameters.values())
+        if on_host(tensors):
+            arrays = HostArrays(tensors, blocks)
+            begun = [a.copy() for a in arrays()]
+            scratch = np.empty(max(a.size for a in begun), dtype=begun[0].dtype)
+            parts = [scratch[: a.size] for a in begun]
+            return Meter(("distance",), lambda _: distance(arrays(), begun, parts), plain=True)
         starts = [p.detach().clone() for p in tensors]
         ends = [0]
         for i in range(1, len(tensors) + 1):
@@ -188,7 +210,7 @@ def observable(given: Given) -> Observable:
 
 
 def step_size(rates: Callable[[], Sequence[Any]]) -> Meter:
-    """Return the meter of the step size of each group of parameters."""
+    """Return the meter of the step size of each group of parameters, of those that there are at the beginning."""
     count = len(rates())
     names = ("step_size",) if count == 1 else tuple(f"step_size:{i}" for i in range(count))
 
@@ -198,15 +220,8 @@ def step_size(rates: Callable[[], Sequence[Any]]) -> Meter:
     return Meter(names, measure, plain=True)
 
 
-def _loss(state: State) -> torch.Tensor | None:
-    return state.loss
-
-
-def _gradient_norms(state: State) -> list[torch.Tensor]:
-    found = norms(state.gradients)
-    if state.scale is None:
-        return found
-    return list(torch._foreach_div(found, state.scale))  # pyright: ignore[reportPrivateImportUsage]
+def _loss(state: State) -> float | torch.Tensor | None:
+    return state.heard
 
 
 def _untouched(state: State) -> Any:

@@ -32,7 +32,49 @@ class Options(TypedDict, total=False):
 
 
 class Recorder:
-    """A recording of one PyTorch optimizer's steps; made by `record`, started by `with`."""
+    """Record a training, without a change to its loop.
+
+    Row t holds what is known of the parameters after t steps, before the next one: x_t, the loss and the gradient at
+    x_t, and the step size that the next step takes with it. Nothing is smoothed or averaged over steps. Steps that
+    `GradScaler` skips are no steps. With accumulated gradients a row is an optimizer step, not a micro-batch.
+
+    The loss is what the loop calls `backward` on: no argument names it. It is read as it is there, of this process.
+
+    Args:
+        optimizer: Whose steps are recorded.
+        model: The model; names its parameters and is what functions are given.
+        observables: Names, observables of `dc.recording`, or functions of a `State`. Names are `"loss"`,
+            `"gradient_norm"`, `"parameter_norm"`, `"distance"` (from the start), `"projection:K"` (K random
+            projections), `"alpha"` (heavy-tail exponent of each layer) and single weights as `"fc.weight[0,1]"`.
+        every: Record every so many-th step.
+        path: A file to write rows to as they come, ending in `.jsonl`; the settings go beside it. In memory only by
+            default. `read` reads it back.
+        run: What the run is called; the file's name by default.
+        arm: The arm of a trial that the run belongs to.
+        setting: What is to be known of the run besides the optimizer's class and options, the step size, torch's seed
+            and, where it can be told from the first step, the batch size. Yours win.
+        chunk: How many rows are written at once; a killed process loses at most those. After 5 seconds fewer are.
+        first_step: The step of the first row, for a training that is resumed.
+
+    Raises:
+        ArgumentError: Arguments of the wrong kind, an unknown observable or parameter, a file that is already there.
+
+    Examples:
+        >>> import torch
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> _ = torch.nn.init.constant_(model.weight, 1.0)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+        >>> with record(optimizer, model, ["weight[0,0]", "loss"]) as recorder:
+        ...     for _ in range(3):
+        ...         optimizer.zero_grad()
+        ...         model(torch.ones(1, 1)).square().sum().backward()
+        ...         optimizer.step()
+        >>> run = recorder.trajectory()
+        >>> run.names, run.values.tolist()
+        (('weight[0,0]', 'loss'), [[1.0, 1.0], [0.5, 0.25], [0.25, 0.0625]])
+        >>> run.setting["optimizer"], run.setting["step"], run.setting["batch"]
+        ('SGD', 0.25, 1)
+    """
 
     def __init__(
         self,
@@ -59,7 +101,7 @@ class Recorder:
         self._first_step = _checks.integer("first_step", first_step, low=0)
         self._session: Session | None = None
         self._endings: list[Callable[[], None]] = []
-        self._losses: list[torch.Tensor] = []
+        self._losses: list[float | torch.Tensor] = []
         self._heard_at = 0
         self._in_step = False  # Within a step that evaluates the loss itself.
         self._batches: list[int] = []
@@ -167,8 +209,8 @@ class Recorder:
         else:
             self._losses = []  # What came before is not in the gradients.
         self._heard_at = version
-        loss = loss.detach().clone()
-        self._losses.append(loss.reshape(()) if loss.ndim else loss)
+        # A number where reading it waits for nothing; elsewhere a copy, which the loop cannot change.
+        self._losses.append(loss.item() if loss.is_cpu else loss.detach().clone().reshape(()))
 
     def _see_batch(self, model: torch.nn.Module, arguments: tuple, named: dict) -> None:
         if model.training and torch.is_grad_enabled():
@@ -177,9 +219,10 @@ class Recorder:
 
     def _before(self, optimizer: torch.optim.Optimizer, arguments: tuple, named: dict) -> None:
         session = self._started
-        self._in_step = bool(_closure(arguments, named))
+        # Of the arguments the first is the optimizer itself, the next a closure.
+        self._in_step = (arguments[1] if len(arguments) > 1 else named.get("closure")) is not None
         if session.due:
-            self._know(optimizer)
+            self._know(session.state)
             session.measure("parameters")
             if not self._in_step:
                 session.measure("gradients")
@@ -191,19 +234,18 @@ class Recorder:
             session.drop()
             self._losses = []
             return
-        if session.due and self._in_step:
-            self._know(optimizer)
+        if self._in_step and session.due:
+            self._know(session.state)
             session.measure("gradients")
         if self._batches:
             self._note_batch(session)
         self._losses, self._in_step = [], False
         session.commit()
 
-    def _know(self, optimizer: torch.optim.Optimizer) -> None:
+    def _know(self, state: State) -> None:
         """Tell the state what is known of the loss and of the gradients' scale by now."""
-        state = self._started.state
-        state.loss = sum(self._losses[1:], start=self._losses[0]) if self._losses else None
-        state.scale = getattr(optimizer, "grad_scale", None)
+        state.heard = sum(self._losses[1:], start=self._losses[0]) if self._losses else None
+        state.scale = getattr(self._optimizer, "grad_scale", None)
 
     def _note_batch(self, session: Session) -> None:
         """Keep the batch size if the first step leaves no doubt: one input a loss."""
@@ -213,77 +255,7 @@ class Recorder:
         self._forward.remove()
 
 
-def record(
-    optimizer: torch.optim.Optimizer,
-    model: torch.nn.Module,
-    observables: Sequence[Given] = DEFAULT,
-    *,
-    every: int = 1,
-    path: str | Path | None = None,
-    run: str | None = None,
-    arm: str | None = None,
-    setting: Mapping[str, Any] | None = None,
-    chunk: int = CHUNK,
-    first_step: int = 0,
-) -> Recorder:
-    """Record a training, without a change to its loop.
-
-    Row t holds what is known of the parameters after t steps, before the next one: x_t, the loss and the gradient at
-    x_t, and the step size that the next step takes with it. Nothing is smoothed or averaged over steps. Steps that
-    `GradScaler` skips are no steps. With accumulated gradients a row is an optimizer step, not a micro-batch.
-
-    The loss is what the loop calls `backward` on: no argument names it. It is read as it is there, of this process.
-
-    Args:
-        optimizer: Whose steps are recorded.
-        model: The model; names its parameters and is what functions are given.
-        observables: Names, observables of `dc.recording`, or functions of a `State`. Names are `"loss"`,
-            `"gradient_norm"`, `"parameter_norm"`, `"distance"` (from the start), `"projection:K"` (K random
-            projections), `"alpha"` (heavy-tail exponent of each layer) and single weights as `"fc.weight[0,1]"`.
-        every: Record every so many-th step.
-        path: A file to write rows to as they come, ending in `.jsonl`; the settings go beside it. In memory only by
-            default. `read` reads it back.
-        run: What the run is called; the file's name by default.
-        arm: The arm of a trial that the run belongs to.
-        setting: What is to be known of the run besides the optimizer's class and options, the step size, torch's seed
-            and, where it can be told from the first step, the batch size. Yours win.
-        chunk: How many rows are written at once; a killed process loses at most those. After 5 seconds fewer are.
-        first_step: The step of the first row, for a training that is resumed.
-
-    Returns:
-        The recorder, a context manager.
-
-    Raises:
-        ArgumentError: Arguments of the wrong kind, an unknown observable or parameter, a file that is already there.
-
-    Examples:
-        >>> import torch
-        >>> model = torch.nn.Linear(1, 1, bias=False)
-        >>> _ = torch.nn.init.constant_(model.weight, 1.0)
-        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
-        >>> with record(optimizer, model, ["weight[0,0]", "loss"]) as recorder:
-        ...     for _ in range(3):
-        ...         optimizer.zero_grad()
-        ...         model(torch.ones(1, 1)).square().sum().backward()
-        ...         optimizer.step()
-        >>> run = recorder.trajectory()
-        >>> run.names, run.values.tolist()
-        (('weight[0,0]', 'loss'), [[1.0, 1.0], [0.5, 0.25], [0.25, 0.0625]])
-        >>> run.setting["optimizer"], run.setting["step"], run.setting["batch"]
-        ('SGD', 0.25, 1)
-    """
-    return Recorder(
-        optimizer,
-        model,
-        observables,
-        every=every,
-        path=path,
-        run=run,
-        arm=arm,
-        setting=setting,
-        chunk=chunk,
-        first_step=first_step,
-    )
+record = Recorder
 
 
 def observables_of(given: Sequence[Given]) -> list[Any]:
@@ -295,11 +267,6 @@ def observables_of(given: Sequence[Given]) -> list[Any]:
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise ArgumentError(f"observables == {given!r:.60}, must be a list of at least one")
     return [observable(item) for item in given]
-
-
-def _closure(arguments: tuple, named: dict) -> Any:
-    """Return the closure that a step was called with; the first argument is the optimizer itself."""
-    return arguments[1] if len(arguments) > 1 else named.get("closure")
 
 
 def _described(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

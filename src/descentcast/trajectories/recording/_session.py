@@ -12,7 +12,7 @@ import torch
 from descentcast import _checks
 from descentcast.errors import ArgumentError
 from descentcast.trajectories._trajectories import Trajectory
-from descentcast.trajectories.recording._files import STEP, STEP_SIZE, VERSION, RowFile, assemble, is_step_size
+from descentcast.trajectories.recording._files import STEP, STEP_SIZE, VERSION, RowFile, assemble, is_step_size, lines
 from descentcast.trajectories.recording._state import Measured, Meter, State
 
 PATIENCE = 5.0  # Seconds after which a chunk is written, however small.
@@ -52,8 +52,12 @@ class Session:
             if name in RESERVED or name in names[:i]:
                 raise ArgumentError(f"observables: two columns are called {name!r}" if name else "a column has no name")
         self._streams = [_Stream(meter) for meter in meters]
+        # At each moment first what autograd need not be told of.
         self._at = {
-            moment: [stream for stream in self._streams if stream.meter.moment == moment]
+            moment: [
+                [s for s in self._streams if s.meter.moment == moment and s.meter.plain == plain]
+                for plain in (True, False)
+            ]
             for moment in ("parameters", "gradients")
         }
         self.due = state.step % every == 0  # Whether the present step is recorded.
@@ -73,16 +77,11 @@ class Session:
         """Measure what is known at this moment, for the row of the present step."""
         if moment == "parameters":
             self._draft.clear()  # Of a step that failed.
-        for stream in self._at[moment]:
-            meter = stream.meter
-            if self._rows % meter.every == 0:
-                if meter.plain:
-                    value = meter.measure(self.state)
-                else:
-                    with torch.no_grad():
-                        value = meter.measure(self.state)
-                if value is not None:
-                    self._draft.append((stream, value))
+        plain, others = self._at[moment]
+        self._measure(plain)
+        if others:
+            with torch.no_grad():
+                self._measure(others)
 
     def drop(self) -> None:
         """Forget the row of the present step: the step was not taken."""
@@ -109,24 +108,14 @@ class Session:
 
     def flush(self) -> None:
         """Bring the waiting rows to the host, and to the file if there is one."""
-        rows: dict[int, dict[str, Any]] = {}
-        for stream in self._streams:
-            steps, values = stream.settle()
-            if len(steps) and is_step_size(stream.meter.names[0]):
+        settled = [(stream.meter.names, *stream.settle()) for stream in self._streams]
+        for names, _, values in settled:
+            if len(values) and is_step_size(names[0]):
                 self._note_schedule(values)
-            names = stream.meter.names
-            for step, row in zip(steps.tolist(), values.tolist(), strict=True) if self._file is not None else ():
-                into = rows.get(step)
-                if into is None:
-                    into = rows[step] = {STEP: step}
-                for name, number in zip(names, row, strict=True):
-                    into[name] = number
-        for name, values in self._logged.items():
-            for step in list(values)[self._written.get(name, 0) :]:
-                rows.setdefault(step, {STEP: step})[name] = values[step]
-            self._written[name] = len(values)
+        logged = {name: list(values.items())[self._written.get(name, 0) :] for name, values in self._logged.items()}
+        self._written = {name: len(values) for name, values in self._logged.items()}
         if self._file is not None and not self._file.closed:
-            self._file.append([row for _, row in sorted(rows.items())])
+            self._file.append(lines(settled, logged))
             self._write_setting(self._file)
         self._waiting, self._since = 0, time.monotonic()
 
@@ -156,9 +145,18 @@ class Session:
     def _usual(self) -> list[str]:
         return [n for s in self._streams if s.meter.every == 1 for n in s.meter.names if not is_step_size(n)]
 
+    def _measure(self, streams: Sequence["_Stream"]) -> None:
+        state, rows, draft = self.state, self._rows, self._draft
+        for stream in streams:
+            if stream.every == 1 or rows % stream.every == 0:
+                value = stream.measure(state)
+                if value is not None:
+                    draft.append((stream, value))
+
     def _keep(self) -> None:
+        step = self.state.step
         for stream, value in self._draft:
-            stream.steps.append(self.state.step)
+            stream.steps.append(step)
             stream.pending.append(value)
         self._draft.clear()
         self._rows += 1
@@ -190,7 +188,7 @@ class _Stream:
     """What one meter has measured: waiting as it came, or settled as arrays on the host."""
 
     def __init__(self, meter: Meter) -> None:
-        self.meter = meter
+        self.meter, self.measure, self.every = meter, meter.measure, meter.every
         self.steps: list[int] = []
         self.pending: list[Measured] = []
         self._settled: list[tuple[np.ndarray, np.ndarray]] = []
@@ -218,6 +216,8 @@ class _Stream:
 def to_host(pending: Sequence[Measured]) -> np.ndarray:
     """Return measurements, equally many numbers each, as an array of shape (rows, numbers); one transfer in all."""
     flat = [part for value in pending for part in (value if isinstance(value, list | tuple) else (value,))]
+    if set(map(type, flat)) == {float}:
+        return np.array(flat).reshape(len(pending), -1)
     tensors = [part for part in flat if isinstance(part, torch.Tensor)]
     if len(tensors) < len(flat) or not flat:
         return np.array([float(part) for part in flat]).reshape(len(pending), -1)  # pyright: ignore[reportArgumentType]

@@ -26,7 +26,7 @@ class State:
         model: The model, as it was given.
         optimizer: The optimizer, as it was given.
         parameters: The tensors that the optimizer moves, by name. Look, don't touch.
-        loss: The loss whose gradient the step takes, a detached scalar; None before `backward` was called.
+        heard: The loss whose gradient the step takes, where it is known: a number, or a scalar on its device.
         scale: What the gradients are to be divided by, where an optimizer unscales them itself.
     """
 
@@ -34,8 +34,14 @@ class State:
     model: Any
     optimizer: Any
     parameters: Mapping[str, torch.Tensor]
-    loss: torch.Tensor | None = None
+    heard: float | torch.Tensor | None = None
     scale: torch.Tensor | None = None
+
+    @property
+    def loss(self) -> torch.Tensor | None:
+        """The loss whose gradient the step takes, a detached scalar; None before `backward` was called."""
+        heard = self.heard
+        return heard if heard is None or isinstance(heard, torch.Tensor) else torch.tensor(heard, dtype=torch.float64)
 
     @property
     def gradients(self) -> list[torch.Tensor]:

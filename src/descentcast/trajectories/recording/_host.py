@@ -1,0 +1,80 @@
+"""Parameters in the computer's memory as NumPy arrays: where a step is short, torch's calls cost more than the sums.
+
+A call of torch's takes two to four microseconds whatever it computes, one of NumPy's less than one. NumPy's products
+are also those of its BLAS, in full precision, whatever `torch.set_float32_matmul_precision` says.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+BLOCK = 2**16  # Entries summed at a time: blocks stay in the cache, and what is added up in single precision is short.
+
+
+class HostArrays:
+    """Views of parameters as arrays, made anew where a parameter was given other memory.
+
+    Args:
+        tensors: Parameters for which `on_host` holds.
+        cut: From the array of one parameter to the arrays wanted of it, views all.
+    """
+
+    def __init__(self, tensors: Sequence[torch.Tensor], cut: Callable[[np.ndarray], list[np.ndarray]]) -> None:
+        self._tensors, self._cut = tensors, cut
+        self._places: list[int] = []
+        self._arrays: list[np.ndarray] = []
+
+    def __call__(self) -> list[np.ndarray]:
+        """Return the arrays, over the memory where the parameters are now."""
+        places = [t.data_ptr() for t in self._tensors]
+        if places != self._places:
+            whole = [t.detach().cpu().numpy() for t in self._tensors]
+            self._arrays = [array for one in whole for array in self._cut(one)]
+            self._places = places if on_host(self._tensors) else []  # What had to be copied is copied each time.
+        return self._arrays
+
+
+def on_host(tensors: Sequence[torch.Tensor]) -> bool:
+    """Return whether all tensors are plain arrays of one precision, single or double, in the computer's memory."""
+    first = tensors[0].dtype
+    return first in (torch.float32, torch.float64) and all(
+        t.is_cpu and t.dtype == first and t.layout == torch.strided and t.is_contiguous() for t in tensors
+    )
+
+
+def blocks(array: np.ndarray) -> list[np.ndarray]:
+    """Return an array as flat blocks."""
+    flat = array.reshape(-1)
+    return [flat[at : at + BLOCK] for at in range(0, flat.size, BLOCK)]
+
+
+def gradients(tensors: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
+    """Return the gradients there are as flat blocks, None where one is sparse or part of a graph.
+
+    Args:
+        tensors: Parameters for which `on_host` holds.
+    """
+    found, kind = [], tensors[0].dtype
+    for tensor in tensors:
+        gradient = tensor.grad
+        if gradient is not None:
+            if gradient.dtype is not kind or gradient.layout is not torch.strided or gradient.requires_grad:
+                return None
+            flat = gradient.numpy().reshape(-1)
+            found += [flat] if flat.size <= BLOCK else blocks(flat)
+    return found
+
+
+def norm(arrays: Sequence[np.ndarray]) -> float:
+    """Return the Euclidean norm of all flat arrays together; sums of blocks are added in double precision."""
+    return sum([float(a.dot(a)) for a in arrays]) ** 0.5
+
+
+def distance(arrays: Sequence[np.ndarray], starts: Sequence[np.ndarray], scratch: Sequence[np.ndarray]) -> float:
+    """Return the Euclidean distance of all flat arrays together from as many others; differences go to `scratch`."""
+    found = 0.0
+    for a, start, difference in zip(arrays, starts, scratch, strict=True):
+        np.subtract(a, start, difference)
+        found += float(difference.dot(difference))
+    return found**0.5
