@@ -55,9 +55,9 @@ class Row:
 
 
 def load(name: str, dtype: str = "auto") -> TransformersModel:
-    """Return a model on the processor; `name@frozen` is the one without its adapter."""
-    base, _, frozen = name.partition("@")
-    model = dc.load_model(base, dtype=dtype, device="cpu", **({"adapter": None} if frozen else {}))
+    """Return a model on the processor; `name@frozen` is the one without its adapter, `name@FOLDER` with that one."""
+    base, _, adapter = name.partition("@")
+    model = dc.load_model(base, dtype, "cpu", {"": "default", "frozen": None}.get(adapter, adapter))
     assert isinstance(model, TransformersModel)
     return model
 

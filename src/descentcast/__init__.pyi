@@ -47,6 +47,7 @@ from .language_models import LanguageModel as LanguageModel
 from .language_models import load_model as load_model
 from .reports import plot as plot
 from .reports import plot_landing as plot_landing
+from .reports import report as report
 from .scoring import RecalibrationMap as RecalibrationMap
 from .scoring import recalibrate as recalibrate
 from .trajectories import Trajectories as Trajectories

@@ -7,8 +7,10 @@ import click
 
 from descentcast.cli._cache import cache
 from descentcast.cli._demo import demo
+from descentcast.cli._doctor import doctor
 from descentcast.cli._forecast import forecast
 from descentcast.cli._models import models
+from descentcast.cli._report import report
 from descentcast.cli._runs import list_runs
 from descentcast.errors import DescentcastError
 
@@ -21,7 +23,7 @@ def cli() -> None:
     """Forecast where stochastic-gradient training converges, from one or a few recorded runs."""
 
 
-for _command in (forecast, demo, list_runs, models, cache):
+for _command in (forecast, demo, list_runs, models, cache, report, doctor):
     cli.add_command(_command)
 
 

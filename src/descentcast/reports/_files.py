@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,38 @@ def save_result(folder: Path, name: str, summary: dict[str, Any], axes: Axes) ->
     finally:
         scratch.unlink(missing_ok=True)
     return as_json, as_png
+
+
+@dataclass(frozen=True)
+class SavedResult:
+    """A result that was written to a folder before.
+
+    Attributes:
+        summary: Its dict.
+        picture: Its plot, a PNG file; empty where there was none beside it.
+    """
+
+    summary: dict[str, Any]
+    picture: bytes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        return self.summary
+
+
+def read_result(path: Path) -> SavedResult:
+    """Return a result that `save_result` wrote, its plot with it where that lies beside it.
+
+    Raises:
+        DataError: The file cannot be read, or holds no result.
+    """
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        picture = path.with_suffix(".png")
+        if isinstance(summary, dict) and summary:
+            return SavedResult(summary, picture.read_bytes() if picture.is_file() else b"")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError:
+        pass
+    raise DataError(f"{path}: holds no result, must be a JSON file that --out or --json has written")
