@@ -3,7 +3,8 @@
     python benchmarks/speed.py [--parts rates kernels densities growth second following]
         [--models smollm2-135m descent-small] [--views 4] [--quick] [--json]
 
-`name@frozen` is a model without its adapter, `name@FOLDER` with that one. Rates are of square matrix products, in the same run. The baseline of
+`name@frozen` is a model without its adapter, `name@FOLDER` with that one. Rates are
+of square matrix products, in the same run. The baseline of
 densities is one cached forward pass a branch, timed on a sample of the branches that were read and scaled to all. The
 store is off but for the second call, and what a model keeps in memory is dropped before each timing but for
 following a run. `--quick` measures everything at small sizes. Set OMP_NUM_THREADS to the number of cores.
