@@ -41,7 +41,7 @@ class NoisyDescent(Problem):
     Examples:
         >>> problem = NoisyDescent(Quadratic(step_size=0.5), "student", 3.0)
         >>> problem.kernel([-1.0, 0.0, 1.0]).matrix.round(2).tolist()
-        [[0.63, 0.25], [0.25, 0.63]]
+        [[0.55, 0.29], [0.29, 0.55]]
     """
 
     potential: DoubleWell | Quadratic | TiltedTripleWell

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import click
 
+from descentcast.cli._bench import bench
 from descentcast.cli._cache import cache
 from descentcast.cli._demo import demo
 from descentcast.cli._doctor import doctor
@@ -23,7 +24,7 @@ def cli() -> None:
     """Forecast where stochastic-gradient training converges, from one or a few recorded runs."""
 
 
-for _command in (forecast, demo, list_runs, models, cache, report, doctor):
+for _command in (forecast, demo, list_runs, models, cache, bench, report, doctor):
     cli.add_command(_command)
 
 

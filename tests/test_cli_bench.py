@@ -1,0 +1,41 @@
+"""`descentcast bench kernels`: the table, the files, one line where something is wrong."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from descentcast.benchmark import _run, load_suite
+from descentcast.cli import cli
+
+
+@pytest.fixture
+def small(monkeypatch):
+    suite = load_suite()
+    problems = tuple(p for p in suite.problems if p.name == "quadratic_gaussian")
+    judging = suite.judging | {"simulated": 50, "pairs": 50, "starts": 3}
+    found = replace(suite, problems=problems, contexts={30: (1, 30)}, judging=judging)
+    monkeypatch.setattr(_run, "load_suite", lambda: found)
+    _run._truth.cache_clear()
+    yield
+    _run._truth.cache_clear()
+
+
+def test_kernels_prints_a_table_and_writes_it(tmp_path, small):
+    arguments = ["bench", "kernels", "--quick", "--estimators", "counts", "--jobs", "1", "--out", str(tmp_path)]
+    run = CliRunner().invoke(cli, arguments)
+    assert run.exit_code == 0, run.output
+    assert "30 values, 1 seed(s), 1 problems" in run.output
+    assert all(name in run.output for name in ("counts", "true kernel", "last value", "10 steps"))
+    assert {p.name for p in tmp_path.iterdir()} == {"kernels.jsonl", "kernels.json", "kernels.csv"}
+    again = CliRunner().invoke(cli, [*arguments, "--json"])
+    found = json.loads(again.stdout)
+    assert found == json.loads((tmp_path / "kernels.json").read_text())
+    assert {row["estimator"] for row in found["table"]} >= {"counts", "marginal"}
+    assert found["claims"] == []
+
+
+def test_an_unknown_estimator_is_refused():
+    run = CliRunner().invoke(cli, ["bench", "kernels", "--estimators", "magic"])
+    assert run.exit_code == 2
