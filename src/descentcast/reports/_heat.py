@@ -11,7 +11,7 @@ from descentcast.reports._style import GREY, INK, ORANGE, SOURCE_COLOURS, VERMIL
 
 def draw_kernel(kernel: TransitionKernel, ax: Axes | None) -> Axes:
     """Draw the density of the next state against the present one; below it a strip of the evidence of each row."""
-    ax = axes_or_new(ax, 5.4, 5.2)
+    ax = axes_or_new(ax, 5.4, 4.9)
     edges = kernel.edges
     density = kernel.matrix / kernel.widths
     # The square root of the density: tails of a hundredth of the peak stay visible.
@@ -23,7 +23,7 @@ def draw_kernel(kernel: TransitionKernel, ax: Axes | None) -> Axes:
     ax.set(ylabel=f"{kernel.name} after a step", ylim=(edges[0], edges[-1]), xlim=(edges[0], edges[-1]))
     figure = ax.get_figure()
     if figure is not None:
-        bar = figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02)
+        bar = figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02, aspect=28)
         bar.set_label("density", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -45,8 +45,8 @@ def _evidence(ax: Axes, kernel: TransitionKernel) -> None:
     handles = [Patch(color=SOURCE_COLOURS.get(source, GREY), label=source) for source in sources]
     leaving = kernel.overflow.sum(axis=1)
     if (leaving > 0.01).any():
-        handles.append(Patch(color=VERMILION, alpha=0.4, label="leaves the grid (a tenth of the axis: every time)"))
-        span = kernel.edges[-1] - kernel.edges[0]
+        handles.append(Patch(color=VERMILION, alpha=0.4, label="leaves the grid"))
+        span = kernel.edges[-1] - kernel.edges[0]  # a bar of a tenth of the axis: every time
         for side, base, sign in ((0, kernel.edges[0], 1), (1, kernel.edges[-1], -1)):
             ax.bar(
                 kernel.centres,
@@ -57,13 +57,17 @@ def _evidence(ax: Axes, kernel: TransitionKernel) -> None:
                 alpha=0.4,
                 linewidth=0,
             )
-    strip.legend(
+    # On top, where it neither covers the label below nor runs out of the figure.
+    ax.legend(
         handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -3.6),
-        ncols=3,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.0),
+        ncols=4,
         frameon=False,
         fontsize=7.5,
+        handlelength=1.1,
+        columnspacing=1.2,
         title="rows rest on (ticks: visited cells)",
         title_fontsize=7.5,
+        alignment="left",
     )
