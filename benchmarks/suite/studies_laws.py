@@ -1,0 +1,75 @@
+"""Laws of a final value: forecasts and baselines in one form, and their scores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from benchmarks.suite.losses import fit_power_law, power_law
+from scipy.special import ndtr
+
+import descentcast as dc
+
+CELLS, REACH = 400, 8.0  # of a Gaussian's grid, and how many deviations it reaches to either side
+LEAST = 1e-6  # the smallest deviation of a Gaussian, in the coordinate's unit
+LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class Law:
+    """One law a run: masses below the grid, in its cells and above it, shape (m, n + 2), on edges (m or 1, n + 1)."""
+
+    masses: np.ndarray
+    edges: np.ndarray
+
+    def below(self, x: np.ndarray) -> np.ndarray:
+        """Return the distribution functions, (m, k), at x (k,) or (m, k); mass off the grid is at infinity."""
+        rows = np.cumsum(self.masses, axis=1)[:, :-1]
+        edges = np.broadcast_to(self.edges, (len(rows), self.edges.shape[1]))
+        at = np.broadcast_to(x, (len(rows), np.shape(x)[-1]))
+        return np.stack([np.interp(u, e, r) for u, e, r in zip(at, edges, rows, strict=True)])
+
+    def crps(self, observed: np.ndarray, low: float, high: float) -> np.ndarray:
+        """Return the CRPS of each law, (m,), of values censored at `low` and `high`."""
+        x = np.linspace(low, high, 2001)
+        above = x >= np.clip(observed, low, high)[:, None]
+        return np.trapezoid((self.below(x) - above) ** 2, x, axis=1)
+
+    def covered(self, observed: np.ndarray, level: float = LEVEL) -> np.ndarray:
+        """Return whether the central interval of each law holds what came, (m,)."""
+        at = self.below(observed[:, None])[:, 0]
+        return (at >= (1 - level) / 2) & (at <= (1 + level) / 2)
+
+
+def of_forecast(result: dc.Forecast, log: bool, step: int = -1) -> Law:
+    """Return the law of a forecast of one coordinate after `step` steps, of its logarithm if `log`."""
+    masses = np.column_stack([result.overflow[:, step, 0], result.density[:, step], result.overflow[:, step, 1]])
+    return Law(masses, (np.log(result.edges) if log else np.asarray(result.edges))[None])
+
+
+def gaussian(mean: np.ndarray, deviation: np.ndarray) -> Law:
+    """Return Gaussians on grids of their own; `mean` and `deviation` of shape (m,)."""
+    deviation = np.maximum(deviation, LEAST)
+    z = np.linspace(-REACH, REACH, CELLS + 1)
+    cdf = np.concatenate([[0.0], ndtr(z), [1.0]])
+    masses = np.broadcast_to(np.diff(cdf), (len(mean), CELLS + 2))
+    return Law(masses, mean[:, None] + deviation[:, None] * z)
+
+
+def mean_of(finals: np.ndarray, count: int) -> Law:
+    """Return `count` times the Gaussian that the final values of the given runs suggest for one more run."""
+    deviation = finals.std(ddof=1) * np.sqrt(1 + 1 / len(finals))
+    return gaussian(np.full(count, finals.mean()), np.full(count, deviation))
+
+
+def last_value(present: np.ndarray, known: list[np.ndarray], steps: int) -> Law:
+    """Return random walks of `steps` steps from the present values, with the increments' mean square of known runs."""
+    scale = np.sqrt(np.mean(np.concatenate([np.diff(k) for k in known]) ** 2))
+    return gaussian(present, np.full(len(present), scale * np.sqrt(steps)))
+
+
+def power_law_at(known: list[np.ndarray], row: int) -> tuple[float, float]:
+    """Return mean and deviation of `log(a + b s^-c)` at a row, fitted to known runs of equal length together."""
+    curve = np.mean(known, axis=0)
+    parameters = fit_power_law(curve, None)
+    residuals = np.stack(known) - power_law(parameters, np.arange(1, len(curve) + 1))
+    scale = np.sqrt((residuals**2).sum() / max(residuals.size - 3, 1))
+    return float(power_law(parameters, np.array([row + 1.0]))[0]), float(scale)

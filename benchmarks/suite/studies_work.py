@@ -1,0 +1,304 @@
+"""What the real studies compute: forecasts from every set of given runs, and baselines, held against the report runs.
+
+A unit is one study and one set of given runs. Its values are, by method, arrays over the report runs (or over starts,
+for landings), so that standard errors over seeds and over sets can both be had; and the processor seconds of the fit
+and the forecast.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from benchmarks.suite import studies_data as data
+from benchmarks.suite import studies_laws as laws
+from benchmarks.suite.studies_laws import Law
+
+import descentcast as dc
+
+MODEL, VIEWS = "descent-small", 4
+STACK, MODEL_ALONE, LINEAR, DENSITY = "stack", MODEL, "local-linear kernel", "conditional density"
+MEAN, POWER, LAST = "mean of the given runs", "power law", "last value"
+CHANGE, CLOCK = "change of the given runs from there", "given runs at equal step size times steps"
+STEP_CELLS = 200
+PAIR = 2
+CURVES = {"digits_mlp": "validation:0", "digits_cnn": "validation:0", "transformer": "val_loss"}
+KNOWN_SHARE = 0.3
+# Logarithms of losses are censored here: nothing that was trained comes near either.
+LOG_LOSSES = (float(np.log(0.01)), float(np.log(100.0)))
+LANDINGS: dict[str, tuple[str, list[tuple[float, float]]]] = {
+    "minimum": ("a", [(-4.0, 0.0), (0.0, 4.0)]),
+    # Half way between the mean petal lengths of the three species.
+    "mixture": ("means[0]", [(-1.0, 2.861), (2.861, 4.906), (4.906, 10.0)]),
+}
+CENSORED = {"minimum": (-4.0, 4.0), "mixture": (-1.0, 10.0)}
+
+Values = dict[str, Any]
+
+
+def estimator() -> dc.StackedKernel:
+    """Return the estimator of every study: the small model and two classical kernels, stacked."""
+    return dc.StackedKernel([dc.InContextKernel(MODEL, views=VIEWS), dc.LocalLinearKernel(), dc.KernelDensityKernel()])
+
+
+def sets(given: dc.Trajectories, size: int) -> list[dc.Trajectories]:
+    """Return the given runs as disjoint sets, in their order."""
+    return [given[i : i + size] for i in range(0, len(given), size)]
+
+
+def remaining(found: list[dc.Trajectories], done: set[int]) -> Iterator[tuple[int, dc.Trajectories]]:
+    """Return the sets whose numbers are not among those done, with their numbers."""
+    return ((number, runs) for number, runs in enumerate(found) if number not in done)
+
+
+def fitted(runs: dc.Trajectories, log: bool, edges: Any = None) -> tuple[dict[str, Any], float]:
+    """Return kernels by method, and the processor seconds of the fit."""
+    began = time.process_time()
+    whole = dc.TransformedKernel(estimator(), "log" if log else "identity").fit(runs, edges)
+    seconds = time.process_time() - began
+    inner: Any = whole.estimator_
+    grid = whole.edges_
+    found: dict[str, Any] = {STACK: whole}
+    for name, member in zip((MODEL_ALONE, LINEAR, DENSITY), inner.members_, strict=True):
+        kernel = member.kernel_
+        found[name] = dc.TransitionKernel(grid, kernel.matrix, kernel.overflow, name=kernel.name)
+    return found, seconds
+
+
+def forecasts(
+    kernels: dict[str, Any], make: Callable[[Any], dc.Forecast]
+) -> tuple[dict[str, dc.Forecast], float]:
+    """Return the forecast of each method, and the processor seconds of the stack's."""
+    began = time.process_time()
+    found = {STACK: make(kernels[STACK])}
+    seconds = time.process_time() - began
+    return found | {name: make(kernel) for name, kernel in kernels.items() if name != STACK}, seconds
+
+
+def scored(by_method: dict[str, Law], observed: np.ndarray, censored: tuple[float, float]) -> Values:
+    """Return CRPS and coverage of each method's laws, over the report runs."""
+    return {
+        name: {
+            "crps": law.crps(observed, *censored).round(5).tolist(),
+            "covered": law.covered(observed).astype(int).tolist(),
+        }
+        for name, law in by_method.items()
+    }
+
+
+def logs(runs: dc.Trajectories, column: int = 0) -> list[np.ndarray]:
+    """Return the logarithms of a coordinate, run by run."""
+    return [np.log(values) for values in runs.coordinate(column)]
+
+
+def final_values(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
+    """Forecast the final loss of the report runs from their first value, from every two given runs."""
+    column = CURVES[study]
+    report = data.runs(study, "report", [column])
+    starts = np.array([c[0] for c in report.coordinate(0)])
+    observed = np.array([c[-1] for c in logs(report)])
+    for number, two in remaining(sets(data.runs(study, "given", [column]), PAIR), done):
+        steps = len(two[0]) - 1
+        kernels, seconds = fitted(two, log=True)
+        results, seconds_forecast = forecasts(kernels, lambda kernel: dc.forecast(kernel, _within(starts, kernel), steps))
+        known = logs(two)
+        found = {name: laws.of_forecast(result, log=True) for name, result in results.items()}
+        found |= schedule_aware(study, two, starts, steps)
+        mean, deviation = laws.power_law_at(known, steps)
+        found[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(starts))
+        found[POWER] = laws.gaussian(np.full(len(starts), mean), np.full(len(starts), deviation))
+        found[LAST] = laws.last_value(np.log(starts), known, steps)
+        yield (
+            number,
+            {
+                "methods": scored(found, observed, LOG_LOSSES),
+                "partial": scored(from_there(study, two, kernels, report), observed, LOG_LOSSES),
+                "seconds": seconds + seconds_forecast,
+            },
+        )
+
+
+def from_there(study: str, two: dc.Trajectories, kernels: dict[str, Any], report: dc.Trajectories) -> dict[str, Law]:
+    """Return laws of the final loss of runs of which the first 30 % are known, beside two whole ones."""
+    steps = len(two[0]) - 1
+    row = int(KNOWN_SHARE * steps)
+    present = np.array([c[row] for c in report.coordinate(0)])
+    known = logs(two)
+    found = {
+        name: laws.of_forecast(dc.forecast(kernel, _within(present, kernel), steps - row), log=True)
+        for name, kernel in kernels.items()
+    }
+    found |= schedule_aware(study, two, present, steps - row)
+    found[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(present))
+    changes = np.array([k[-1] - k[row] for k in known])
+    change = laws.mean_of(changes, len(present))
+    found[CHANGE] = Law(change.masses, change.edges + np.log(present)[:, None])
+    own = [k[: row + 1] for k in logs(report)]
+    fits = np.array([laws.power_law_at([k], steps) for k in own])
+    found[POWER] = laws.gaussian(fits[:, 0], fits[:, 1])
+    scale = np.array([np.sqrt(np.mean(np.diff(k) ** 2)) for k in own])
+    found[LAST] = laws.gaussian(np.log(present), scale * np.sqrt(steps - row))
+    return found
+
+
+def schedule_aware(study: str, two: dc.Trajectories, starts: np.ndarray, steps: int) -> dict[str, Law]:
+    """Return the forecast through the phases of the schedule, for the study that has one."""
+    if study != "transformer":
+        return {}
+    whole = data.runs(study, "given", [CURVES[study], "step_size"])
+    names = {run.run for run in two}
+    chosen = dc.Trajectories(tuple(in_logs(run) for run in whole if run.run in names))
+    rates = chosen[0].values[:, 1]
+    fit = dc.phased(chosen, ahead=rates[len(rates) - 1 - steps : -1])
+    grid = fit.kernel_.at(0).edges
+    began = np.clip(np.log(starts), grid[0], grid[-1] - 1e-9)
+    return {"local-linear, a kernel a phase": laws.of_forecast(dc.forecast(fit, began, steps), log=False)}
+
+
+def in_logs(run: dc.Trajectory) -> dc.Trajectory:
+    """Return a run of a loss and a step size, the loss as its logarithm."""
+    values = np.column_stack([np.log(run.values[:, 0]), run.values[:, 1]])
+    return dc.Trajectory(values, run.names, run.steps, run.run)
+
+
+def landings(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
+    """Forecast where the report runs land, from every set of given runs."""
+    column, basins = LANDINGS[study]
+    fixed = data.seeds(study)
+    starts = np.array(fixed["report_starts"])
+    report = data.runs(study, "report", [column])
+    finals = np.stack([[run.values[-1, 0] for run in report if run.arm == f"from {s:g}"] for s in starts])
+    edges = np.array([basins[0][0], *[high for _, high in basins]])
+    observed = np.clip(np.searchsorted(edges, finals, side="right") - 1, 0, len(basins) - 1)
+    shares = np.stack([np.bincount(row, minlength=len(basins) + 1) for row in observed]) / observed.shape[1]
+    given = data.runs(study, "given", [column])
+    for number, few in remaining(sets(given, len(fixed["given_starts"])), done):
+        steps = len(few[0]) - 1
+        kernels, seconds = fitted(few, log=False, edges=grid(few, starts))
+        results, seconds_forecast = forecasts(kernels, lambda k: dc.forecast(k, starts, steps, inside(basins, k)))
+        landed = {name: masses(result, len(basins)) for name, result in results.items()}
+        ends = np.array([run.values[-1, 0] for run in few])
+        seen = np.bincount(np.searchsorted(edges, ends, side="right") - 1, minlength=len(basins) + 1) / len(few)
+        landed[MEAN] = np.tile(seen, (len(starts), 1))
+        landed[LAST] = np.eye(len(basins) + 1)[np.searchsorted(edges, starts, side="right") - 1]
+        by_law = {name: repeated(laws.of_forecast(result, log=False), finals) for name, result in results.items()}
+        by_law[MEAN] = laws.mean_of(ends, finals.size)
+        known = [run.values[:, 0] for run in few]
+        by_law[LAST] = repeated(laws.last_value(starts, known, steps), finals)
+        values = {
+            "methods": scored(by_law, finals.ravel(), CENSORED[study]),
+            "landing": {
+                name: {
+                    "total_variation": (0.5 * np.abs(p - shares).sum(axis=1)).round(5).tolist(),
+                    "right": [float((observed[i] == row[:-1].argmax()).mean()) for i, row in enumerate(p)],
+                    "probability": p.round(4).tolist(),
+                }
+                for name, p in landed.items()
+            },
+            "seconds": seconds + seconds_forecast,
+        }
+        yield number, values
+
+
+def grid(runs: dc.Trajectories, starts: np.ndarray) -> np.ndarray:
+    """Return the default grid, widened by whole cells until it holds the starts."""
+    edges = dc.kernels.default_edges(runs)[0]
+    width, low, high = edges[1] - edges[0], edges[0], edges[-1]
+    before = max(int(np.ceil((low - starts.min()) / width)) + 1, 0) if starts.min() < low else 0
+    after = max(int(np.ceil((starts.max() - high) / width)) + 1, 0) if starts.max() >= high else 0
+    return low + width * np.arange(-before, len(edges) + after)
+
+
+def step_sizes(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
+    """Forecast final values at step sizes that nobody ran, from every two runs at one step size."""
+    linear = study == "step_size_linear"
+    column, (low, high) = ("error", (-4.0, 4.0)) if linear else ("val_loss", (float(np.log(0.05)), float(np.log(10.0))))
+    fixed = data.seeds(study)
+    report = [moved(run, linear) for run in data.runs(study, "report", [column])]
+    for number, two in remaining(sets(data.runs(study, "given", [column]), PAIR), done):
+        two = dc.Trajectories(tuple(moved(run, linear) for run in two))
+        known, steps = two.coordinate(0), len(two[0]) - 1
+        edges = np.linspace(low, high, STEP_CELLS + 1)
+        kernels, seconds = fitted(two, log=False, edges=edges)
+        found: Values = {}
+        for size in [fixed["given_step"], *fixed["report_steps"]]:
+            ratio, there = size / fixed["given_step"], [run for run in report if run.arm == f"step {size:g}"]
+            starts = np.array([run.values[0, 0] for run in there])
+            finals = np.array([run.values[-1, 0] if run.diverged is None else np.inf for run in there])
+            results, seconds_forecast = forecasts(
+                kernels, lambda k: dc.forecast(dc.rescale(k, step=ratio), starts, steps)
+            )
+            seconds += seconds_forecast
+            by_law = {name: laws.of_forecast(result, log=False) for name, result in results.items()}
+            by_law[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(starts))
+            at_equal_time = np.array([np.interp(steps * ratio, range(steps + 1), k) for k in known])
+            by_law[CLOCK] = laws.mean_of(at_equal_time, len(starts))
+            by_law[LAST] = laws.last_value(starts, [ratio * k for k in known], steps)
+            if not linear:
+                mean, deviation = laws.power_law_at(known, max(round(steps * ratio), 1))
+                by_law[POWER] = laws.gaussian(np.full(len(starts), mean), np.full(len(starts), deviation))
+            found[f"{size:g}"] = {
+                "methods": scored(by_law, finals, (low, high)),
+                "diverged": float(worse(finals, starts, linear).mean()),
+                "probability": {name: float(beyond(law, starts, linear).mean()) for name, law in by_law.items()},
+            }
+        yield number, {"steps": found, "seconds": seconds}
+
+
+def moved(run: dc.Trajectory, linear: bool) -> dc.Trajectory:
+    """Return a run in the coordinate that is forecast: the error as it is, a loss as its logarithm."""
+    return run if linear else replace(run, values=np.log(run.values))
+
+
+def worse(finals: np.ndarray, starts: np.ndarray, linear: bool) -> np.ndarray:
+    """Return which runs diverged: ended further from the best than they had started, or with a loss no lower."""
+    return np.abs(finals) > np.abs(starts) if linear else finals > starts
+
+
+def beyond(law: Law, starts: np.ndarray, linear: bool) -> np.ndarray:
+    """Return the probability that a law gives to that."""
+    if not linear:
+        return 1 - law.below(starts[:, None])[:, 0]
+    size = np.abs(starts)[:, None]
+    return 1 - law.below(size)[:, 0] + law.below(-size)[:, 0]
+
+
+def inside(basins: list[tuple[float, float]], kernel: Any) -> list[tuple[float, float]]:
+    """Return the basins as far as the grid of a kernel goes."""
+    edges = getattr(kernel, "edges_", None) if not isinstance(kernel, dc.TransitionKernel) else kernel.edges
+    low, high = float(edges[0]), float(edges[-1])  # pyright: ignore[reportOptionalSubscript]
+    return [(max(a, low), min(b, high)) for a, b in basins]
+
+
+def masses(result: dc.Forecast, count: int) -> np.ndarray:
+    """Return landing probabilities, shape (starts, basins + 1): the last is whatever is in none of them."""
+    found = []
+    for start in result.starts:
+        rows = result.landing[result.landing["start"] == start]
+        within = rows.set_index("basin")["probability"].reindex([f"basin {i}" for i in range(count)]).fillna(0.0)
+        found.append([*within, max(1 - within.sum(), 0.0)])
+    return np.array(found)
+
+
+def repeated(law: Law, finals: np.ndarray) -> Law:
+    """Return the law of each start once for each of its report runs."""
+    edges = np.broadcast_to(law.edges, (len(finals), law.edges.shape[1]))
+    return Law(np.repeat(law.masses, finals.shape[1], axis=0), np.repeat(edges, finals.shape[1], axis=0))
+
+
+def _within(starts: np.ndarray, kernel: Any) -> np.ndarray:
+    """Return starts, moved onto the grid where they are a little beyond it."""
+    edges = kernel.edges if isinstance(kernel, dc.TransitionKernel) else kernel.edges_
+    return np.clip(starts, edges[0], np.nextafter(edges[-1], edges[0]))
+
+
+PARTS: dict[str, Callable[[str, set[int]], Iterator[tuple[int, Values]]]] = {
+    "digits_mlp": final_values,
+    "digits_cnn": final_values,
+    "transformer": final_values,
+    "minimum": landings,
+    "mixture": landings,
+    "step_size_linear": step_sizes,
+    "step_size": step_sizes,
+}
