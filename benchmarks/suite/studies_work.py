@@ -67,13 +67,22 @@ def fitted(runs: dc.Trajectories, log: bool, edges: Any = None) -> tuple[dict[st
 
 
 def forecasts(
-    kernels: dict[str, Any], make: Callable[[Any], dc.Forecast]
+    kernels: dict[str, Any],
+    starts: np.ndarray,
+    steps: int,
+    basins: list[tuple[float, float]] | None = None,
+    ratio: float | None = None,
 ) -> tuple[dict[str, dc.Forecast], float]:
-    """Return the forecast of each method, and the processor seconds of the stack's."""
-    began = time.process_time()
-    found = {STACK: make(kernels[STACK])}
-    seconds = time.process_time() - began
-    return found | {name: make(kernel) for name, kernel in kernels.items() if name != STACK}, seconds
+    """Return the forecast of each method, at `ratio` times the step size, and the processor seconds of the stack's."""
+    found, seconds = {}, 0.0
+    for name, kernel in kernels.items():
+        began = time.process_time()
+        there = kernel if ratio is None else dc.rescale(kernel, step=ratio)
+        within = None if basins is None else inside(basins, kernel)
+        found[name] = dc.forecast(there, _within(starts, kernel), steps, within)
+        if name == STACK:
+            seconds = time.process_time() - began
+    return found, seconds
 
 
 def scored(by_method: dict[str, Law], observed: np.ndarray, censored: tuple[float, float]) -> Values:
@@ -101,7 +110,7 @@ def final_values(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
     for number, two in remaining(sets(data.runs(study, "given", [column]), PAIR), done):
         steps = len(two[0]) - 1
         kernels, seconds = fitted(two, log=True)
-        results, seconds_forecast = forecasts(kernels, lambda kernel: dc.forecast(kernel, _within(starts, kernel), steps))
+        results, seconds_forecast = forecasts(kernels, starts, steps)
         known = logs(two)
         found = {name: laws.of_forecast(result, log=True) for name, result in results.items()}
         found |= schedule_aware(study, two, starts, steps)
@@ -125,10 +134,8 @@ def from_there(study: str, two: dc.Trajectories, kernels: dict[str, Any], report
     row = int(KNOWN_SHARE * steps)
     present = np.array([c[row] for c in report.coordinate(0)])
     known = logs(two)
-    found = {
-        name: laws.of_forecast(dc.forecast(kernel, _within(present, kernel), steps - row), log=True)
-        for name, kernel in kernels.items()
-    }
+    results, _ = forecasts(kernels, present, steps - row)
+    found = {name: laws.of_forecast(result, log=True) for name, result in results.items()}
     found |= schedule_aware(study, two, present, steps - row)
     found[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(present))
     changes = np.array([k[-1] - k[row] for k in known])
@@ -176,7 +183,7 @@ def landings(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
     for number, few in remaining(sets(given, len(fixed["given_starts"])), done):
         steps = len(few[0]) - 1
         kernels, seconds = fitted(few, log=False, edges=grid(few, starts))
-        results, seconds_forecast = forecasts(kernels, lambda k: dc.forecast(k, starts, steps, inside(basins, k)))
+        results, seconds_forecast = forecasts(kernels, starts, steps, basins)
         landed = {name: masses(result, len(basins)) for name, result in results.items()}
         ends = np.array([run.values[-1, 0] for run in few])
         seen = np.bincount(np.searchsorted(edges, ends, side="right") - 1, minlength=len(basins) + 1) / len(few)
@@ -226,9 +233,7 @@ def step_sizes(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
             ratio, there = size / fixed["given_step"], [run for run in report if run.arm == f"step {size:g}"]
             starts = np.array([run.values[0, 0] for run in there])
             finals = np.array([run.values[-1, 0] if run.diverged is None else np.inf for run in there])
-            results, seconds_forecast = forecasts(
-                kernels, lambda k: dc.forecast(dc.rescale(k, step=ratio), starts, steps)
-            )
+            results, seconds_forecast = forecasts(kernels, starts, steps, ratio=ratio)
             seconds += seconds_forecast
             by_law = {name: laws.of_forecast(result, log=False) for name, result in results.items()}
             by_law[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(starts))
