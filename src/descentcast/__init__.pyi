@@ -15,9 +15,11 @@ from .encoding import Logit as Logit
 from .encoding import View as View
 from .forecasts import Basins as Basins
 from .forecasts import Calibration as Calibration
+from .forecasts import Extension as Extension
 from .forecasts import Forecast as Forecast
 from .forecasts import ScalingLaw as ScalingLaw
 from .forecasts import calibration as calibration
+from .forecasts import extend as extend
 from .forecasts import forecast as forecast
 from .forecasts import minima as minima
 from .forecasts import scaling_law as scaling_law

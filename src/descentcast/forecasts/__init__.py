@@ -2,6 +2,7 @@
 
 from descentcast.forecasts._basins import Basin, Basins, minima
 from descentcast.forecasts._calibration import Calibration, calibration
+from descentcast.forecasts._extend import Extension, extend
 from descentcast.forecasts._forecast import forecast
 from descentcast.forecasts._marginal import Marginal
 from descentcast.forecasts._result import Forecast
@@ -11,10 +12,12 @@ __all__ = [
     "Basin",
     "Basins",
     "Calibration",
+    "Extension",
     "Forecast",
     "Marginal",
     "ScalingLaw",
     "calibration",
+    "extend",
     "forecast",
     "minima",
     "scaling_law",

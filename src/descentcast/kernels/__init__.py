@@ -16,7 +16,7 @@ from descentcast.kernels._markov import MarkovTest, markov_test
 from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._observables import ObservableChoice, choose_observable
 from descentcast.kernels._phased import PhasedFit, PhasedKernel, phased
-from descentcast.kernels._phases import Phases, phases
+from descentcast.kernels._phases import Phases, coordinate_of, phases
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._rescale import RescaledFit, RescaledRuns, rescale, rescaled_edges
 from descentcast.kernels._spectrum import StationaryLaw
@@ -51,6 +51,7 @@ __all__ = [
     "choose_observable",
     "choose_transform",
     "committor",
+    "coordinate_of",
     "couple",
     "default_edges",
     "hitting",

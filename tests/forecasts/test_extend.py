@@ -1,0 +1,202 @@
+"""The rest of partial runs: calibration and skill on drawn curves, what may be known when, and the surface."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import descentcast as dc
+from descentcast.errors import ArgumentError, DataError
+from descentcast.forecasts._extend import gather
+from descentcast.forecasts._rest import Past, alone, better_transform, curves, mean_curve, together
+
+
+def decaying(seed, steps=160, floor=0.3, noise=0.02, drop=None, level=0.0):
+    rng, t = np.random.default_rng(seed), np.arange(steps)
+    curve = floor + 0.7 * (1 + t / 8) ** -0.8
+    if drop:
+        curve = np.where(t >= drop, 0.6 * curve, curve)
+    return curve * np.exp(noise * rng.standard_normal(steps) + level * rng.standard_normal())
+
+
+def sampled(fits, past, seed=0):
+    rng = np.random.default_rng(seed)
+    counts = np.rint(fits.weights * 400).astype(int)
+    drawn = [f.draw(n, 5, past.ahead, rng)[..., -1].ravel() for f, n in zip(fits.fits, counts, strict=True) if n]
+    return np.sort(np.concatenate(drawn))
+
+
+def crps(sample, y):
+    n = len(sample)
+    return np.abs(sample - y).mean() - ((2 * np.arange(1, n + 1) - n - 1) * sample).sum() / n**2
+
+
+def test_better_than_last_value_and_power_law_and_calibrated():
+    """On curves of a power law to a floor, an exponential to a floor, and a walk."""
+    rng, losses, inside = np.random.default_rng(0), [], []
+    for i in range(24):
+        t, steps = np.arange(150), 150
+        shape = [0.2 + (1 + t / 5) ** -0.7, 0.2 + np.exp(-t / 40), np.exp(0.03 * np.cumsum(rng.standard_normal(steps)))]
+        y = shape[i % 3] * np.exp(0.04 * rng.standard_normal(steps))
+        past, *_ = gather(dc.Trajectory(y[:60]), 90, None, None)
+        z = np.sort(past.transform.inverse(sampled(curves(past), past, i)))
+        x, known = np.log(np.arange(1, 61)), np.log(y[:60])
+        slope, level = np.polyfit(x, known, 1)
+        power = np.exp(level + slope * np.log(150))
+        losses.append([crps(z, y[-1]), abs(y[59] - y[-1]), abs(power - y[-1])])
+        inside.append(np.mean(z < y[-1]))
+    ours, last, power = np.mean(losses, axis=0)
+    assert ours < 0.75 * last
+    assert ours < 0.75 * power
+    inside = np.array(inside)
+    assert np.mean((inside > 0.05) & (inside < 0.95)) >= 0.8
+    assert 0.3 < inside.mean() < 0.7
+
+
+def test_other_runs_tell_what_the_past_cannot():
+    """A drop of the step size after what is known."""
+    runs = dc.Trajectories.from_arrays([decaying(s, drop=110, level=0.03) for s in range(1, 5)])
+    gains = []
+    for seed in range(10, 14):
+        y = decaying(seed, drop=110, level=0.03)
+        beside, *_ = gather(dc.Trajectory(y[:60]), 100, runs, None)
+        without, *_ = gather(dc.Trajectory(y[:60]), 100, None, None)
+        fits = curves(beside)
+        assert fits.weights[1] > 0.8
+        laws = [sampled(fits, beside), sampled(curves(without), without)]
+        gains.append([crps(law, beside.transform.forward(y[-1:])[0]) for law in laws])
+    own, alone_ = np.mean(gains, axis=0)
+    assert own < 0.5 * alone_
+
+
+def test_deviations_of_other_runs_set_the_spread():
+    """Runs that differ by a level that stays: the rest of a run keeps its own level, with the noise of one value."""
+    runs = np.stack([decaying(s, level=0.5) for s in range(8)])
+    past, *_ = gather(dc.Trajectory(runs[0, :80]), 80, dc.Trajectories.from_arrays(runs[1:]), None)
+    fit = together(past)
+    rng = np.random.default_rng(1)
+    paths = fit.draw(400, 5, 80, rng)[..., -1].ravel()
+    truth = np.log(runs[0, -1])
+    assert abs(np.median(paths) - truth) < 0.06
+    assert 0.02 < paths.std() < 0.12  # the noise is 0.02, the levels differ by 0.5
+
+
+def test_nothing_later_is_used():
+    y = decaying(3)
+    past, *_ = gather(dc.Trajectory(y[:80]), 60, None, None)
+    other = Past(np.where(np.arange(80) < 44, past.z, 7.0), past.others, past.times, past.transform)
+    a, b = (alone(p.until(44).z, p.until(44).times, True) for p in (past, other))
+    assert_array_equal(a.weights, b.weights)
+    assert past.until(44).ahead == 36
+
+
+def test_the_mean_curve_goes_on_where_a_run_ends():
+    runs = np.array([[0.0, 1.0, 2.0, 3.0], [10.0, 11.0, np.nan, np.nan]])
+    assert_allclose(mean_curve(runs), [5, 6, 7, 8])
+    assert_allclose(mean_curve(runs[:1]), runs[0])
+
+
+def test_logarithms_where_they_help():
+    t, rng = np.arange(120), np.random.default_rng(0)
+    multiplied = np.exp(-t / 30 + 0.1 * rng.standard_normal(120))
+    added = 5 + rng.standard_normal(120) * 0.1 - 0.01 * t
+    assert isinstance(better_transform(multiplied, t * 1.0), dc.Log)
+    assert isinstance(better_transform(added - 6, t * 1.0), dc.Identity)
+
+
+@pytest.fixture(scope="module")
+def rest():
+    return dc.extend(dc.Trajectory(decaying(1)[:80], names=("loss",)), 80)
+
+
+def test_it_is_a_forecast(rest):
+    assert isinstance(rest, dc.Forecast)
+    assert rest.density.shape == (1, 81, 120)
+    assert_allclose(rest.density.sum(axis=2) + rest.overflow.sum(axis=2), 1, atol=1e-9)
+    assert rest.names == ("loss",)
+    assert rest.starts[0] == pytest.approx(decaying(1)[79])
+    quantiles = rest.quantiles([0.05, 0.5, 0.95])[0, 1:]
+    assert (np.diff(quantiles, axis=1) > 0).all()
+    spread = quantiles[:, 2] - quantiles[:, 0]
+    assert spread[-1] > spread[0]
+    assert rest.members["weight"].sum() == pytest.approx(1)
+    assert rest.sample(10).shape == (1, 10, 81)
+    assert json.loads(json.dumps(rest.to_dict()))["final"][0]["q"] == 0.05
+    assert rest.to_xarray().sizes["step"] == 81
+    assert "the rest by" in rest.notes[0]
+    assert dc.plot(rest).figure is not None
+
+
+def test_densities_and_paths_agree(rest):
+    for step in (1, 40, 80):
+        found = np.quantile(rest.paths[:, :, step - 1], [0.1, 0.5, 0.9])
+        width = np.diff(rest.quantiles([0.1, 0.9])[0, step])[0]
+        assert_allclose(rest.quantiles([0.1, 0.5, 0.9])[0, step], found, atol=0.12 * width)
+
+
+def test_intervals_hold_the_estimate_and_hitting_times_those_of_paths(rest):
+    assert ((rest.final["low"] <= rest.final["value"]) & (rest.final["value"] <= rest.final["high"])).all()
+    target = float(rest.final["value"][1])
+    table = rest.hitting_time((-1.0, target))
+    reached = (rest.paths < target).any(axis=2).mean()
+    assert table["probability"][0] == pytest.approx(reached)
+    assert table["low"][0] <= reached <= table["high"][0]
+    assert 1 <= table["median"][0] <= 80
+
+
+def test_the_same_seed_gives_the_same_bytes(rest):
+    again = dc.extend(dc.Trajectory(decaying(1)[:80], names=("loss",)), 80)
+    assert_array_equal(again.paths, rest.paths)
+    assert_array_equal(again.density, rest.density)
+
+
+def test_a_chain_that_settles_has_its_stationary_law():
+    problem = dc.problems.Quadratic(step_size=0.3)
+    path = problem.paths([0.0], 400, random_state=2)[0, :, 0]
+    rest = dc.extend(dc.Trajectory(path), 100)
+    low, high = rest.quantiles([0.16, 0.84])[0, -1]
+    assert abs((high - low) / 2 / np.sqrt(problem.stationary_variance) - 1) < 0.2
+
+
+def test_a_run_that_chooses_between_minima_is_told_by_its_kernel():
+    runs = dc.problems.DoubleWell(step_size=0.15, noise=0.9).simulate([0.5, -0.5, 0.2], 250, random_state=4)
+    rest = dc.extend(replace(runs[0], values=runs[0].values[:120], steps=runs[0].steps[:120]), 100, runs[1:])
+    assert len(rest.basins) == 2
+    weights = rest.members.set_index("member")["weight"]
+    assert weights["kernel"] > 0.3
+    assert_allclose(rest.landing["probability"].sum(), 1)
+
+
+def test_steps_and_strides_are_kept():
+    run = dc.Trajectory(decaying(1)[:40], steps=10 * np.arange(40) + 5)
+    other = dc.Trajectory(decaying(2)[:160:2], steps=20 * np.arange(80) + 5)
+    past, _, stride, last = gather(run, 30, dc.Trajectories((other,)), None)
+    assert (stride, last) == (10, 395)
+    assert_allclose(past.transform.inverse(past.others[0])[::2], decaying(2)[:70:2])
+
+
+@pytest.mark.parametrize(
+    ("run", "arguments", "error", "words"),
+    [
+        (dc.Trajectory(np.arange(5.0)), {"steps": 3}, DataError, "at least 8"),
+        (dc.Trajectory(np.arange(9.0), steps=[*range(8), 20]), {"steps": 3}, DataError, "uneven"),
+        (dc.Trajectory(np.arange(9.0)), {"steps": 0}, ArgumentError, "steps == 0"),
+        ([1.0] * 9, {"steps": 3}, ArgumentError, "run is a list"),
+        (dc.Trajectory(np.arange(9.0)), {"steps": 3, "runs": [1]}, ArgumentError, "runs"),
+        (dc.Trajectory(np.arange(9.0)), {"steps": 3, "coordinate": "y"}, ArgumentError, "coordinate"),
+        (dc.Trajectory(np.arange(9.0)), {"steps": 3, "estimator": 1}, ArgumentError, "estimator"),
+    ],
+)
+def test_bad_input(run, arguments, error, words):
+    with pytest.raises(error, match=words):
+        dc.extend(run, **arguments)
+
+
+@pytest.mark.parametrize(
+    "values", [np.full(20, 3.0), np.arange(20.0), np.repeat([1.0, 2.0], 10), np.linspace(-1, 1, 8)]
+)
+def test_runs_without_noise(values):
+    rest = dc.extend(dc.Trajectory(values), 5)
+    assert np.isfinite(rest.final.to_numpy(dtype=float)).all()
