@@ -18,11 +18,13 @@ from .forecasts import Calibration as Calibration
 from .forecasts import Extension as Extension
 from .forecasts import Forecast as Forecast
 from .forecasts import ScalingLaw as ScalingLaw
+from .forecasts import StopAdvice as StopAdvice
 from .forecasts import calibration as calibration
 from .forecasts import extend as extend
 from .forecasts import forecast as forecast
 from .forecasts import minima as minima
 from .forecasts import scaling_law as scaling_law
+from .forecasts import stop_now as stop_now
 from .kernels import AutoregressiveKernel as AutoregressiveKernel
 from .kernels import CountKernel as CountKernel
 from .kernels import CoupledKernel as CoupledKernel

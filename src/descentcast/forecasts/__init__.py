@@ -7,6 +7,7 @@ from descentcast.forecasts._forecast import forecast
 from descentcast.forecasts._marginal import Marginal
 from descentcast.forecasts._result import Forecast
 from descentcast.forecasts._scaling import ScalingLaw, scaling_law
+from descentcast.forecasts._stop import StopAdvice, stop_now
 
 __all__ = [
     "Basin",
@@ -16,9 +17,11 @@ __all__ = [
     "Forecast",
     "Marginal",
     "ScalingLaw",
+    "StopAdvice",
     "calibration",
     "extend",
     "forecast",
     "minima",
     "scaling_law",
+    "stop_now",
 ]
