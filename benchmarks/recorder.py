@@ -1,12 +1,13 @@
 """What recording costs: steps of a digits network with a recorder against the same steps without, side by side.
 
-    python benchmarks/recorder.py [--pairs 30] [--block 100] [--floor] [--json]
+    python benchmarks/recorder.py [--pairs 30] [--block 100] [--floor] [--once] [--json]
 
 Two copies of one network train on the same minibatches of scikit-learn's digits, one of them recorded to a file. They
 take turns in blocks of steps, in random order within each pair of blocks, so that whatever else the machine does meets
-both. Each block is a recording of its own, since a plain block must not be listened to: its first chunk, with the
-settings, and its last are written within the time, opening and closing the file are not. The overhead is the sum of the
-differences within pairs over the sum of the steps without; its standard error is that of a ratio of means over pairs.
+both. Each block is a recording of its own, since a plain block must not be listened to. It begins with 100 steps that
+are not timed, which write the first chunk and the settings: what a recording costs once (`--once`) is told apart from
+what it costs a step. The overhead is the sum of the differences within pairs over the sum of the steps without; its
+standard error is that of a ratio of means over pairs.
 The median over pairs is printed beside it: on a machine that others use, caches are emptied now and then, which is dear
 to whatever runs next.
 Time is the processor time of this thread; wall-clock time is printed beside it. One thread: set OMP_NUM_THREADS=1.
@@ -26,6 +27,7 @@ from sklearn.datasets import load_digits
 
 import descentcast as dc
 
+LEAD = 100  # Steps of a block that are not timed.
 NETWORKS = {"64-100-10, batch 200": ((100,), 200), "64-256-256-10, batch 128": ((256, 256), 128)}
 SETS = {
     "loss": (["loss"], 1),
@@ -81,8 +83,9 @@ def measure(hidden: tuple[int, ...], batch: int, names: list[str], every: int, p
             for which in rng.permutation(2):
                 training = (plain, recorded)[which]
                 path = Path(folder, f"{pair}.jsonl")
-                options = {"every": every, "path": path, "chunk": min(100, block // every)}
+                options = {"every": every, "path": path, "chunk": 100 // every}
                 with dc.record(training.optimizer, training.model, names, **options) if which else nullcontext():
+                    training.block(LEAD)
                     times[pair, which] = training.block(block)
     weights = [torch.cat([p.detach().reshape(-1) for p in t.model.parameters()]) for t in (plain, recorded)]
     assert torch.equal(*weights), "recording changed the training"
@@ -115,17 +118,33 @@ def floor(hidden: tuple[int, ...], batch: int) -> dict:
     return {"step_us": step, "foreach_norm_us": norm, "percent": 100 * norm / step}
 
 
+def once() -> float:
+    """Return the milliseconds that a recording costs beside its steps: to begin, to write its settings, to end."""
+    training, times = Training(*NETWORKS["64-100-10, batch 200"]), []
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(20):
+            start = time.thread_time()
+            with dc.record(training.optimizer, training.model, ["loss"], path=Path(folder, f"{i}.jsonl")) as recorder:
+                recorder.log(x=0.0)
+            times.append(time.thread_time() - start)
+    return 1e3 * float(np.median(times))
+
+
 def main() -> None:
     """Measure every set of observables on every network, print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--block", type=int, default=100)
     parser.add_argument("--floor", action="store_true", help="only what torch takes for one norm of all gradients")
+    parser.add_argument("--once", action="store_true", help="only what a recording costs once")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.floor:
         print(json.dumps({network: floor(*made) for network, made in NETWORKS.items()}))
+        return
+    if arguments.once:
+        print(f"{once():.2f} ms")
         return
     rows = []
     for network, (hidden, batch) in NETWORKS.items():

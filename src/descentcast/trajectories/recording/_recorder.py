@@ -198,7 +198,7 @@ class Recorder:
         return self._session
 
     def _hear(self, loss: torch.Tensor) -> None:
-        if not self._started.due:
+        if self._session is None or not self._session.due:
             return
         version = self._weights[0]._version
         if self._in_step and self._losses and version != self._heard_at:

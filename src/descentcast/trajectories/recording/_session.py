@@ -52,21 +52,27 @@ class Session:
             if name in RESERVED or name in names[:i]:
                 raise ArgumentError(f"observables: two columns are called {name!r}" if name else "a column has no name")
         self._streams = [_Stream(meter) for meter in meters]
-        # At each moment first what autograd need not be told of.
+        # At each moment first what autograd need not be told of: place in the row, cadence, how.
         self._at = {
             moment: [
-                [s for s in self._streams if s.meter.moment == moment and s.meter.plain == plain]
+                [
+                    (i, meter.every, meter.measure)
+                    for i, meter in enumerate(meters)
+                    if meter.moment == moment and meter.plain == plain
+                ]
                 for plain in (True, False)
             ]
             for moment in ("parameters", "gradients")
         }
+        self._nothing: list[Measured | None] = [None] * len(meters)
+        self._draft: list[Measured | None] | None = None  # The row of the present step.
+        self._kept: list[tuple[int, list[Measured | None]]] = []  # Rows that wait for the next chunk.
         self.due = state.step % every == 0  # Whether the present step is recorded.
         self._logged: dict[str, dict[int, float]] = {}
         self._written: dict[str, int] = {}  # Of each logged name, how many values are on disk.
-        self._draft: list[tuple[_Stream, Measured]] = []
         self._first_rates: np.ndarray | None = None
         self._schedule: dict[str, Any] = {}
-        self._rows = self._waiting = 0
+        self._rows = 0
         self._since = time.monotonic()
         self._file = RowFile(path) if path is not None else None
         self._finished = False
@@ -75,26 +81,32 @@ class Session:
 
     def measure(self, moment: Literal["parameters", "gradients"]) -> None:
         """Measure what is known at this moment, for the row of the present step."""
-        if moment == "parameters":
-            self._draft.clear()  # Of a step that failed.
+        draft: list[Measured | None] | None = self._draft
+        if draft is None or moment == "parameters":  # What may be there is of a step that failed.
+            draft = self._draft = [*self._nothing]
+        state, rows = self.state, self._rows
         plain, others = self._at[moment]
-        self._measure(plain)
+        for i, every, measure in plain:
+            if every == 1 or rows % every == 0:
+                draft[i] = measure(state)
         if others:
             with torch.no_grad():
-                self._measure(others)
+                for i, every, measure in others:
+                    if rows % every == 0:
+                        draft[i] = measure(state)
 
     def drop(self) -> None:
         """Forget the row of the present step: the step was not taken."""
-        self._draft.clear()
+        self._draft = None
 
     def commit(self) -> None:
         """Keep the row of the present step, if one is due, and go on to the next step."""
-        if self._draft:
+        if self._draft is not None:
             self._keep()
-            if self._waiting >= self._chunk or time.monotonic() - self._since > PATIENCE:
+            if len(self._kept) >= self._chunk or time.monotonic() - self._since > PATIENCE:
                 self.flush()
-        self.state.step += 1
-        self.due = self.state.step % self._every == 0
+        step = self.state.step = self.state.step + 1
+        self.due = step % self._every == 0
 
     def log(self, values: Mapping[str, float]) -> None:
         """Keep values under names of their own at the present step; a later value of the same step replaces one."""
@@ -108,7 +120,11 @@ class Session:
 
     def flush(self) -> None:
         """Bring the waiting rows to the host, and to the file if there is one."""
-        settled = [(stream.meter.names, *stream.settle()) for stream in self._streams]
+        kept, self._kept = self._kept, []
+        settled = []
+        for i, stream in enumerate(self._streams):
+            there = [(step, row[i]) for step, row in kept if row[i] is not None]
+            settled.append((stream.meter.names, *stream.settle(there)))
         for names, _, values in settled:
             if len(values) and is_step_size(names[0]):
                 self._note_schedule(values)
@@ -117,7 +133,7 @@ class Session:
         if self._file is not None and not self._file.closed:
             self._file.append(lines(settled, logged))
             self._write_setting(self._file)
-        self._waiting, self._since = 0, time.monotonic()
+        self._since = time.monotonic()
 
     def close(self, last_row: bool = True) -> None:
         """End the recording, if asked with a last row where all that is recorded can be known of the parameters."""
@@ -145,22 +161,11 @@ class Session:
     def _usual(self) -> list[str]:
         return [n for s in self._streams if s.meter.every == 1 for n in s.meter.names if not is_step_size(n)]
 
-    def _measure(self, streams: Sequence["_Stream"]) -> None:
-        state, rows, draft = self.state, self._rows, self._draft
-        for stream in streams:
-            if stream.every == 1 or rows % stream.every == 0:
-                value = stream.measure(state)
-                if value is not None:
-                    draft.append((stream, value))
-
     def _keep(self) -> None:
-        step = self.state.step
-        for stream, value in self._draft:
-            stream.steps.append(step)
-            stream.pending.append(value)
-        self._draft.clear()
-        self._rows += 1
-        self._waiting += 1
+        if self._draft is not None:
+            self._kept.append((self.state.step, self._draft))
+            self._draft = None
+            self._rows += 1
 
     def _note_schedule(self, rates: np.ndarray) -> None:
         """Keep the first step size, and whether all of them stayed."""
@@ -185,18 +190,15 @@ class Session:
 
 
 class _Stream:
-    """What one meter has measured: waiting as it came, or settled as arrays on the host."""
+    """What one meter has measured, as arrays on the host."""
 
     def __init__(self, meter: Meter) -> None:
-        self.meter, self.measure, self.every = meter, meter.measure, meter.every
-        self.steps: list[int] = []
-        self.pending: list[Measured] = []
+        self.meter = meter
         self._settled: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def settle(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the waiting steps and their values, shape (rows, names); they wait no more."""
-        steps, pending = np.array(self.steps, dtype=np.int64), self.pending
-        self.steps, self.pending = [], []
+    def settle(self, rows: Sequence[tuple[int, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Keep steps and what was measured at each; return the steps and the values, shape (rows, names)."""
+        steps, pending = np.array([step for step, _ in rows], dtype=np.int64), [value for _, value in rows]
         if not self.meter.names or not len(steps):
             return steps[:0], np.empty((0, len(self.meter.names)))
         values = self.meter.finish(to_host(pending)) if _even(pending) else self._one_by_one(pending)
