@@ -17,11 +17,13 @@ from .forecasts import Basins as Basins
 from .forecasts import Calibration as Calibration
 from .forecasts import Extension as Extension
 from .forecasts import Forecast as Forecast
+from .forecasts import ParticleForecast as ParticleForecast
 from .forecasts import ScalingLaw as ScalingLaw
 from .forecasts import StopAdvice as StopAdvice
 from .forecasts import calibration as calibration
 from .forecasts import extend as extend
 from .forecasts import forecast as forecast
+from .forecasts import forecast_particles as forecast_particles
 from .forecasts import minima as minima
 from .forecasts import scaling_law as scaling_law
 from .forecasts import stop_now as stop_now
@@ -29,6 +31,7 @@ from .kernels import AutoregressiveKernel as AutoregressiveKernel
 from .kernels import CountKernel as CountKernel
 from .kernels import CoupledKernel as CoupledKernel
 from .kernels import InContextKernel as InContextKernel
+from .kernels import JointKernel as JointKernel
 from .kernels import KernelDensityKernel as KernelDensityKernel
 from .kernels import LocalLinearKernel as LocalLinearKernel
 from .kernels import MarkovTest as MarkovTest
@@ -36,6 +39,7 @@ from .kernels import ObservableChoice as ObservableChoice
 from .kernels import PhasedKernel as PhasedKernel
 from .kernels import Phases as Phases
 from .kernels import RescaledRuns as RescaledRuns
+from .kernels import PrincipalKernel as PrincipalKernel
 from .kernels import StackedKernel as StackedKernel
 from .kernels import TransformChoice as TransformChoice
 from .kernels import TransformedKernel as TransformedKernel

@@ -5,6 +5,7 @@ from descentcast.forecasts._calibration import Calibration, calibration
 from descentcast.forecasts._extend import Extension, extend
 from descentcast.forecasts._forecast import forecast
 from descentcast.forecasts._marginal import Marginal
+from descentcast.forecasts._particles import ParticleForecast, forecast_particles
 from descentcast.forecasts._result import Forecast
 from descentcast.forecasts._scaling import ScalingLaw, scaling_law
 from descentcast.forecasts._stop import StopAdvice, stop_now
@@ -16,11 +17,13 @@ __all__ = [
     "Extension",
     "Forecast",
     "Marginal",
+    "ParticleForecast",
     "ScalingLaw",
     "StopAdvice",
     "calibration",
     "extend",
     "forecast",
+    "forecast_particles",
     "minima",
     "scaling_law",
     "stop_now",

@@ -4,17 +4,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins, named
 from descentcast.forecasts._marginal import Marginal, from_starts, marginal, start_laws
+from descentcast.forecasts._particles import forecast_particles
 from descentcast.forecasts._phased import phased_marginal
 from descentcast.forecasts._result import Forecast, extrapolated, landing_table
 from descentcast.forecasts._starting import fits_in_memory, start_points
-from descentcast.kernels import CoupledKernel, PhasedKernel, TransitionKernel
+from descentcast.kernels import CoupledKernel, JointKernel, PhasedKernel, PrincipalKernel, TransitionKernel
 
 
 def forecast(
@@ -25,7 +25,8 @@ def forecast(
     From a start in cell i the law after t steps is row i of `P^t`; the probability of landing in a basin is the mass
     of that law on it at `t = steps`; a cell that is partly in an interval counts by its share. The first step from a
     start between two cell centres interpolates between their rows. Several coordinates move independently of each
-    other, unless a `CoupledKernel` says how they drive each other.
+    other, unless a `CoupledKernel` says how they drive each other, or the estimator was fitted with coordinates "pca"
+    or "joint": then particles move in all of them together (see `forecast_particles`).
 
     Args:
         fitted_or_kernel: A `TransitionKernel`, a tuple of them, a `CoupledKernel`, a `PhasedKernel` (whose basins are
@@ -43,6 +44,7 @@ def forecast(
             basins that overlap or are not there, a kernel whose spreads over- or underflow when squared.
 
     Examples:
+        >>> import numpy as np
         >>> rows = [[0.6, 0.39, 0.01, 0], [0.4, 0.6, 0, 0], [0, 0, 0.5, 0.5], [0, 0.01, 0.49, 0.5]]
         >>> kernel = TransitionKernel([0, 1, 2, 3, 4], rows, np.zeros((4, 2)))
         >>> forecast(kernel, [0.5], steps=1).landing[["start", "basin", "probability"]]
@@ -55,6 +57,8 @@ def forecast(
     coupled = fitted_or_kernel if isinstance(fitted_or_kernel, CoupledKernel) else None
     steps = _checks.integer("steps", steps, low=1)
     model = getattr(fitted_or_kernel, "kernel_", fitted_or_kernel)
+    if isinstance(model, (JointKernel, PrincipalKernel)):
+        return forecast_particles(fitted_or_kernel, starts, steps, basins=basins)
     chain = model if isinstance(model, PhasedKernel) else None
     kernels = coupled.kernels if coupled else (chain.at(steps - 1),) if chain else _kernels(model)
     resampled: list[Any] = list(getattr(fitted_or_kernel, "replicates_", None) or ())

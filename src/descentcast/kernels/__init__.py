@@ -10,6 +10,7 @@ from descentcast.kernels._grid import default_edges
 from descentcast.kernels._hitting import HittingTimes, committor, hitting
 from descentcast.kernels._in_context import InContextKernel
 from descentcast.kernels._interpolation import rows_at
+from descentcast.kernels._joint import REDRAWS, JointKernel
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._markov import MarkovTest, markov_test
@@ -17,6 +18,7 @@ from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._observables import ObservableChoice, choose_observable
 from descentcast.kernels._phased import PhasedFit, PhasedKernel, phased
 from descentcast.kernels._phases import Phases, coordinate_of, phases
+from descentcast.kernels._principal import PrincipalKernel, fit_principal
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._rescale import RescaledFit, RescaledRuns, rescale, rescaled_edges
 from descentcast.kernels._spectrum import StationaryLaw
@@ -25,6 +27,7 @@ from descentcast.kernels._transformed import TransformedKernel
 from descentcast.kernels._transforms import TransformChoice, choose_transform
 
 __all__ = [
+    "REDRAWS",
     "AutoregressiveKernel",
     "ClassicalKernel",
     "CountKernel",
@@ -32,6 +35,7 @@ __all__ = [
     "Evidence",
     "HittingTimes",
     "InContextKernel",
+    "JointKernel",
     "KernelDensityKernel",
     "KernelEstimator",
     "LocalLinearKernel",
@@ -41,6 +45,7 @@ __all__ = [
     "PhasedFit",
     "PhasedKernel",
     "Phases",
+    "PrincipalKernel",
     "RescaledFit",
     "RescaledRuns",
     "StackedKernel",
@@ -54,6 +59,7 @@ __all__ = [
     "coordinate_of",
     "couple",
     "default_edges",
+    "fit_principal",
     "hitting",
     "markov_test",
     "phased",

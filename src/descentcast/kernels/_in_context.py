@@ -1,5 +1,6 @@
 """The language-model estimator: what is read, completed and resampled, with scikit-learn's habits."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,11 +12,14 @@ from numpy.typing import ArrayLike
 from descentcast import _checks, language_models
 from descentcast._types import Edges, RandomState
 from descentcast.densities import most_values
+from descentcast.errors import ArgumentError
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._completion import METHODS
 from descentcast.kernels._forward_reading import read_beginnings
 from descentcast.kernels._grid import CELLS_PER_SPREAD, as_trajectories, grids_of, one_step_spread
+from descentcast.kernels._joint import fit_joint
 from descentcast.kernels._kernel import TransitionKernel
+from descentcast.kernels._principal import fit_principal
 from descentcast.kernels._reading import Reading, read_kernel
 from descentcast.language_models import LanguageModel
 from descentcast.trajectories import Trajectories
@@ -40,11 +44,15 @@ class InContextKernel(KernelEstimator):
         rows: "visited" (the paper's), "probed", or "auto": probed with a model trained on restarts, else visited.
         completion: "quantile" (exact Wasserstein-2 barycenter), "sinkhorn" (the paper's, debiased) or "nearest".
         coordinates: "independent": one kernel a coordinate, as in the paper; `couple` makes its block matrix of them.
+            "pca": one a principal component of the runs' values (DICL, arXiv 2410.11711). "joint": all coordinates of a
+            state in one context, their digits adjoining, read at each state that a forecast comes to.
         random_state: Seed of views and resamples.
         progress: Called with (views read, views in all), for a progress bar.
 
     Attributes:
-        kernel_: The fitted `TransitionKernel`, or a tuple of them, one a coordinate.
+        kernel_: The fitted `TransitionKernel`, or a tuple of them, one a coordinate; a `PrincipalKernel` or a
+            `JointKernel`, whose scores are those of components, or of all coordinates together, and whose replicates
+            are kernels of the components, or none.
         replicates_: Kernels from resampled views and blocks of visits, in the form of `kernel_`: what the rows would
             have been by chance. They do not hold the model's own bias; probed rows are resampled over views only, and
             not at all where there is one view.
@@ -99,6 +107,8 @@ class InContextKernel(KernelEstimator):
         """
         runs = as_trajectories(trajectories)
         self._check_parameters()
+        if self.coordinates != "independent":
+            return self._fit_together(runs, edges)
         grids, notes = grids_of(runs, edges)
         return self._fit(self._model(), runs, grids, notes, self.progress)
 
@@ -130,6 +140,24 @@ class InContextKernel(KernelEstimator):
         self.pruned_mass_ = max(r.pruned_mass for r in readings)
         return self
 
+    def _fit_together(self, runs: Trajectories, edges: ArrayLike | Sequence[ArrayLike] | None) -> Self:
+        if self.coordinates == "pca":
+            inner = copy.copy(self)
+            inner.coordinates = "independent"
+            kernel: Any = fit_principal(inner, runs, edges)
+            self._readings, self.rules_, self.log_score_ = inner._readings, inner.rules_, inner.log_score_
+            self.outside_mass_, self.pruned_mass_ = inner.outside_mass_, inner.pruned_mass_
+        else:
+            grids = grids_of(runs, edges)[0]
+            found = fit_joint(self._model(), runs, grids, self.digits, self.views, self.random_state)
+            kernel, self._readings, self.rules_ = found.kernel, [], ["linear"]
+            self.log_score_, self.outside_mass_, self.pruned_mass_ = [found.log_score], found.outside_mass, 0.0
+        vars(self).pop("replicates_", None)
+        self.kernel_ = kernel
+        grids = tuple(marginal.edges for marginal in kernel.marginals)
+        self.n_features_in_, self.edges_ = len(grids), grids[0] if len(grids) == 1 else grids
+        return self
+
     def fit_forward(
         self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike], known: Sequence[int]
     ) -> list[TransitionKernel | tuple[TransitionKernel, ...]]:
@@ -140,6 +168,11 @@ class InContextKernel(KernelEstimator):
         """
         runs = as_trajectories(trajectories)
         self._check_parameters()
+        if self.coordinates != "independent":
+            raise ArgumentError(
+                f"coordinates == {self.coordinates!r}, must be 'independent' in a stack and wherever each coordinate "
+                "is scored by itself"
+            )
         grids, notes = grids_of(runs, edges)
         model, progress = self._model(), self.progress
         if sum(map(len, runs)) > most_values(model, self.digits):
@@ -213,7 +246,9 @@ class InContextKernel(KernelEstimator):
         _checks.integer("views", self.views, low=1, high=64)
         _checks.one_of("rows", self.rows, ("auto", "visited", "probed"))
         _checks.one_of("completion", self.completion, METHODS)
-        _checks.one_of("coordinates", self.coordinates, ("independent",))
+        _checks.one_of("coordinates", self.coordinates, ("independent", "pca", "joint"))
+        if self.coordinates == "joint" and self.rows == "visited":
+            raise ArgumentError("rows == 'visited', must be 'auto' or 'probed' for joint coordinates")
 
 
 def _ticker(progress: Callable[[int, int], Any] | None, done: int, total: int) -> Callable[[int], Any]:
