@@ -65,7 +65,7 @@ def test_the_mass_of_one_next_state_is_its_cell_of_the_density(tiny_model):
         tiny_model, contexts, [view.encode(states) for view in views], [view.encode(following) for view in views]
     )
     assert 0 < stray < 1
-    for view, context, log in zip(views, contexts, logs, strict=True):
+    for view, context, (log,) in zip(views, contexts, logs, strict=True):
         found = read_densities(tiny_model, context, context.probes(view.encode(states)), bound=0.0)
         expected = np.log(found.probs[np.arange(7), view.encode(following)])
         np.testing.assert_allclose(log, expected, atol=1e-5)
@@ -140,7 +140,7 @@ def test_the_shipped_model_is_read_as_by_one_forward_pass_a_branch(digits):
     np.testing.assert_allclose(probs[0, cells[0], cells[1]], expected, rtol=1e-3)
     codes = np.repeat(view.encode(states), len(following))
     logs, stray = log_masses(model, [context], [codes], [view.encode(following)])
-    np.testing.assert_allclose(logs[0], np.log(expected), atol=1e-3)
+    np.testing.assert_allclose(logs[0][0], np.log(expected), atol=1e-3)
     assert stray == pytest.approx(0, abs=1e-6)
 
 

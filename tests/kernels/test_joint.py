@@ -1,6 +1,7 @@
 """The joint kernel and that of principal components: exact laws, densities in the box, what the fit may know."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tests.joint_model import JointModel
 import descentcast as dc
 from descentcast.errors import ArgumentError
 from descentcast.kernels import fit_principal
+from descentcast.kernels._joint import WEIGHTS
 
 EDGES = [np.linspace(0.0, 1.0, 11)] * 2
 
@@ -20,7 +22,9 @@ def runs(seed=0, names=("u", "v")):
 
 
 def joint(model, views=1, **options):
-    return dc.InContextKernel(model, digits=1, views=views, coordinates="joint", **options).fit(runs(), EDGES).kernel_
+    """Return the fitted kernel with the model's own laws, not sharpened."""
+    fitted = dc.InContextKernel(model, digits=1, views=views, coordinates="joint", **options).fit(runs(), EDGES)
+    return replace(fitted.kernel_, weight=1.0)
 
 
 def test_the_law_at_a_state_is_the_models():
@@ -58,10 +62,23 @@ def test_the_log_density_is_that_of_the_cell():
     np.testing.assert_allclose(found, np.log([probs[0, 3, 9] * 100, probs[0, 7, 0] * 100]), atol=1e-4)
 
 
-@pytest.mark.parametrize("views", [1, 3])
-def test_particles_follow_the_joint_kernel(views):
+def test_a_weight_sharpens_each_digit_given_those_before_it():
+    """By hand: the law of the first coordinate squared, times that of the second given the first squared."""
+    model = JointModel()
+    kernel = replace(joint(model), weight=2.0)
+    law = model.joint(2, 8)
+    first = law.sum(axis=1) ** 2 / (law.sum(axis=1) ** 2).sum()
+    second = law**2 / (law**2).sum(axis=1, keepdims=True)
+    probs, _ = kernel.density([[0.25, 0.85]])
+    np.testing.assert_allclose(probs[0], first[:, None] * second, atol=2e-4)
+    found = kernel.log_density([[0.25, 0.85]], [[0.31, 0.99]])
+    np.testing.assert_allclose(found, np.log(probs[0, 3, 9] * 100), atol=1e-4)
+
+
+@pytest.mark.parametrize(("views", "weight"), [(1, 1.0), (3, 1.0), (2, 1.5)])
+def test_particles_follow_the_joint_kernel(views, weight):
     """Chi-square of one step's particles against the law itself, given the box, over the cells of the grid."""
-    kernel = joint(JointModel(sd=0.3), views)
+    kernel = replace(joint(JointModel(sd=0.3), views), weight=weight)
     count = 6000
     moved, _ = kernel.step(np.repeat([[0.25, 0.85]], count, axis=0), np.random.default_rng(1))
     probs, outside = kernel.density([[0.25, 0.85]])
@@ -96,6 +113,10 @@ def test_what_the_fit_says_of_itself():
     estimator = dc.InContextKernel(JointModel(), digits=1, views=2, coordinates="joint").fit(runs(), EDGES)
     before = np.concatenate([run.values[:-1] for run in runs()])
     after = np.concatenate([run.values[1:] for run in runs()])
+    # Each weight's score is known, and the best was taken.
+    scores = {w: replace(estimator.kernel_, weight=w).log_density(before, after).mean() for w in WEIGHTS}
+    assert estimator.kernel_.weight == max(scores, key=scores.get)
+    assert estimator.rules_ == [f"linear {estimator.kernel_.weight:g}"]
     assert estimator.log_score_ == [pytest.approx(estimator.kernel_.log_density(before, after).mean())]
     assert estimator.replicates_ == []
     assert estimator.n_features_in_ == 2

@@ -1,7 +1,8 @@
 """Laws of the next state of several coordinates, by a digit tree D times as deep: read whole, at one state, or drawn.
 
 A state's digits adjoin, so the tree of D coordinates of d digits has D * d levels, and `p(x') = p(x'_1) p(x'_2 | x'_1)
-...`, digit by digit: nothing is assumed of how coordinates depend on each other.
+...`, digit by digit: nothing is assumed of how coordinates depend on each other. With a weight w, each digit's law is
+raised to the power w and normalised: above 1 it is sharper than the model's own.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ MOST_CELLS = 1_000_000
 
 
 def read_joint(
-    model: LanguageModel, context: Context, view: JointView, states: np.ndarray, bound: float
+    model: LanguageModel, context: Context, view: JointView, states: np.ndarray, bound: float, weight: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the whole density of the next state at each state, probed after the context.
 
@@ -31,6 +32,7 @@ def read_joint(
         view: The encoding.
         states: Shape (p, D), within the view.
         bound: Largest mass at a state that may go unrefined; it is spread within its own branch.
+        weight: The power of each digit's law.
 
     Returns:
         Probabilities of cells in order of value, one axis a coordinate, shape (p, 10^digits, ..., 10^digits), and the
@@ -45,11 +47,15 @@ def read_joint(
             "cells, must have at most 10^6: draw from it instead, or read fewer digits"
         )
     found = stored_densities(model, context, context.probes(view.encode(states)), bound)
-    return view.by_value(found.probs), found.pruned
+    return view.by_value(_sharpened(found.probs, context.alphabet.base, context.groups, weight)), found.pruned
 
 
 def log_masses(
-    model: LanguageModel, contexts: Sequence[Context], codes: Sequence[Cells], following: Sequence[Cells]
+    model: LanguageModel,
+    contexts: Sequence[Context],
+    codes: Sequence[Cells],
+    following: Sequence[Cells],
+    weights: Sequence[float] = (1.0,),
 ) -> tuple[list[np.ndarray], float]:
     """Return the log probability of one next state at each state: one branch each, no whole density.
 
@@ -58,24 +64,29 @@ def log_masses(
         contexts: Runs laid out in each of several views.
         codes: Codes of the states in each view.
         following: Codes of the next states.
+        weights: Powers of each digit's law, W of them.
 
     Returns:
-        Log probabilities for each context, and the mass that the model put on anything but a digit, averaged over all
-        that were read.
+        Log probabilities for each context, shape (W, p), and the mass that the model put on anything but a digit,
+        averaged over all that were read.
     """
     groups, base = contexts[0].groups, contexts[0].alphabet.base
     powers = base ** np.arange(groups - 1, -1, -1)
     written = [np.asarray(f)[:, None] // powers % base for f in following]
     logs, stray = _laws(model, contexts, codes, written)
     told = [
-        np.take_along_axis(law, digits[..., None], axis=2)[..., 0].sum(axis=1)
+        [np.take_along_axis(_raised(law, w), digits[..., None], axis=2)[..., 0].sum(axis=1) for w in weights]
         for law, digits in zip(logs, written, strict=True)
     ]
-    return told, stray
+    return [np.array(some) for some in told], stray
 
 
 def draw_next(
-    model: LanguageModel, contexts: Sequence[Context], codes: Sequence[Cells], rng: np.random.Generator
+    model: LanguageModel,
+    contexts: Sequence[Context],
+    codes: Sequence[Cells],
+    rng: np.random.Generator,
+    weight: float = 1.0,
 ) -> list[np.ndarray]:
     """Draw the next state of each state from its exact law, digit by digit.
 
@@ -86,6 +97,7 @@ def draw_next(
         contexts: Runs laid out in each of several views.
         codes: Codes of the states to go on from in each view; a code may occur many times.
         rng: Each draw takes one number a digit from it.
+        weight: The power of each digit's law.
 
     Returns:
         Codes of the next states in each view.
@@ -95,7 +107,7 @@ def draw_next(
     for _ in range(groups):
         laws, _ = _laws(model, contexts, codes, drawn, last_only=True)
         for k, law in enumerate(laws):
-            below = np.exp(law[:, -1]).cumsum(axis=1)
+            below = np.exp(_raised(law[:, -1], weight)).cumsum(axis=1)
             digit = (below < rng.random(len(below))[:, None] * below[:, -1:]).sum(axis=1)
             drawn[k] = np.column_stack([drawn[k], digit])
     powers = base ** np.arange(groups - 1, -1, -1)
@@ -141,3 +153,28 @@ def _laws(
         found.append(logs - total)
         inside.append(np.exp(total).ravel())
     return found, float(1 - np.concatenate(inside).mean()) if sum(map(len, inside)) else 0.0
+
+
+def _raised(logs: np.ndarray, weight: float) -> np.ndarray:
+    """Return log laws of a digit (last axis) raised to a power and normalised."""
+    return logs if weight == 1 else weight * logs - np.logaddexp.reduce(weight * logs, axis=-1, keepdims=True)
+
+
+def _sharpened(probs: np.ndarray, base: int, groups: int, weight: float) -> np.ndarray:
+    """Return laws over codes (last axis) with the law of each digit, given those before it, raised to a power."""
+    if weight == 1:
+        return probs
+    found, before = np.ones((len(probs), 1)), np.ones((len(probs), 1))
+    for level in range(1, groups + 1):
+        masses = probs.reshape(len(probs), base**level, -1).sum(axis=2)
+        # Where no mass is, any law of the next digit will do.
+        shares = np.divide(
+            masses.reshape(-1, base),
+            before.reshape(-1, 1),
+            where=before.reshape(-1, 1) > 0,
+            out=np.full((masses.size // base, base), 1.0 / base),
+        )
+        shares = shares**weight
+        found = (found.reshape(-1, 1) * shares / shares.sum(axis=1, keepdims=True)).reshape(len(probs), -1)
+        before = masses
+    return found
