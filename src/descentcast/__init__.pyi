@@ -1,3 +1,4 @@
+from . import benchmark as benchmark
 from . import densities as densities
 from . import encoding as encoding
 from . import forecasts as forecasts

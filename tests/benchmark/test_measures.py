@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from descentcast.benchmark import load_suite
-from descentcast.benchmark._estimators import BASELINES, FLOOR, LAST, MARGINAL, baseline, nearest_landing
+from descentcast.benchmark._estimators import baseline, nearest_landing
 from descentcast.benchmark._measures import (
     _covered,
     _rows,
@@ -17,6 +17,7 @@ from descentcast.benchmark._measures import (
     predictive_coverage,
     row_distances,
 )
+from descentcast.benchmark._names import BASELINES, FLOOR, LAST, MARGINAL
 from descentcast.benchmark._truth import places, truth_of
 from descentcast.forecasts import forecast
 from descentcast.kernels import TransitionKernel

@@ -5,6 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from descentcast.benchmark._names import (
+    AUTOREGRESSIVE,
+    COUNTS,
+    DENSITY,
+    FLOOR,
+    LAST,
+    LOCAL_LINEAR,
+    MEMBERS,
+    MODELS,
+    STACK,
+)
 from descentcast.benchmark._truth import Truth, places
 from descentcast.kernels import (
     AutoregressiveKernel,
@@ -19,20 +30,12 @@ from descentcast.kernels import (
 from descentcast.language_models import LanguageModel
 from descentcast.trajectories import Trajectories
 
-STACK = "stack"
-SMALL, FROZEN = "descent-small", "smollm2-135m"
-MODELS = (SMALL, FROZEN)
 CLASSICAL: dict[str, Callable[[], KernelEstimator]] = {
-    "local-linear": LocalLinearKernel,
-    "conditional-density": KernelDensityKernel,
-    "autoregressive": AutoregressiveKernel,
-    "counts": CountKernel,
+    LOCAL_LINEAR: LocalLinearKernel,
+    DENSITY: KernelDensityKernel,
+    AUTOREGRESSIVE: AutoregressiveKernel,
+    COUNTS: CountKernel,
 }
-MEMBERS = (SMALL, "local-linear", "conditional-density")
-ESTIMATORS = (SMALL, *CLASSICAL, STACK, FROZEN)
-DEFAULT = ESTIMATORS[:-1]
-FLOOR, MARGINAL, LAST, NEAREST = "true kernel", "marginal", "last value", "nearest minimum"
-BASELINES = (FLOOR, MARGINAL, LAST, NEAREST)
 
 Load = Callable[[str], LanguageModel]
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from descentcast.errors import DataError
 
-RESULTS = "kernels.jsonl"
-
 
 def read_results(path: Path) -> list[dict[str, Any]]:
     """Return the records of a file, none where it is not there; a line that was cut off is left out.

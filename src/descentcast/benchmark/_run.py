@@ -13,30 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from descentcast import _checks
-from descentcast.benchmark._estimators import (
-    BASELINES,
-    DEFAULT,
-    ESTIMATORS,
-    NEAREST,
-    baseline,
-    estimator_of,
-    nearest_landing,
-)
-from descentcast.benchmark._files import RESULTS, append_results, read_results
+from descentcast import _checks, language_models
+from descentcast.benchmark._estimators import baseline, estimator_of, nearest_landing
+from descentcast.benchmark._files import append_results, read_results
 from descentcast.benchmark._measures import (
     judged_landing,
     law_measures,
     predictive_coverage,
     row_distances,
 )
+from descentcast.benchmark._names import BASELINES, DEFAULT, ESTIMATORS, NEAREST, RESULTS, SEEDS, VIEWS
 from descentcast.benchmark._suite import load_suite
 from descentcast.benchmark._truth import Truth, truth_of
 from descentcast.forecasts import forecast
-from descentcast.language_models import LanguageModel, load_model
+from descentcast.language_models import LanguageModel
 from descentcast.trajectories import Trajectories
-
-SEEDS, VIEWS = 5, 4
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,7 @@ def _truth(problem: str) -> Truth:
 
 @cache
 def _model(name: str) -> LanguageModel:
-    return load_model(name, adapter=None)
+    return language_models.load_model(name, adapter=None)
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from descentcast.benchmark._estimators import BASELINES, MEMBERS, STACK
 from descentcast.benchmark._measures import PLACES
+from descentcast.benchmark._names import BASELINES, MEMBERS, STACK
 
 DISTANCES = ("bhattacharyya", "hellinger2", "w1")
 COVERAGES = ("covered_1", "covered_10", "landing_covered")

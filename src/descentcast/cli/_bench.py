@@ -8,18 +8,7 @@ from typing import Any
 import click
 
 import descentcast as dc
-from descentcast.benchmark import (
-    DEFAULT_ESTIMATORS,
-    ESTIMATORS,
-    RESULTS,
-    SEEDS,
-    VIEWS,
-    by_problem,
-    claims,
-    run_benchmark,
-    summarised,
-    write_whole,
-)
+from descentcast.benchmark import DEFAULT, ESTIMATORS, RESULTS, SEEDS, VIEWS
 
 SHOWN = {
     "bhattacharyya": "rows",
@@ -45,7 +34,7 @@ def bench() -> None:
 @bench.command()
 @click.option("--quick", is_flag=True, help="One seed of everything: minutes.")
 @click.option(
-    "--estimators", multiple=True, type=click.Choice(ESTIMATORS), default=DEFAULT_ESTIMATORS,
+    "--estimators", multiple=True, type=click.Choice(ESTIMATORS), default=DEFAULT,
     help="Whom to measure; repeat. Baselines and the grid's floor are always there.",
 )  # fmt: skip
 @click.option("--seeds", type=int, help=f"Seeds, from 0 on; by default {SEEDS}, and 1 with --quick.")
@@ -66,17 +55,17 @@ def kernels(
     folder = dc.reports.writable(out)
     count = seeds if seeds is not None else 1 if quick else SEEDS
     workers = jobs if jobs is not None else min(2, len(os.sched_getaffinity(0)))
-    records = run_benchmark(folder, estimators, count, views, workers, None if as_json else _told)
-    table: Any = summarised(records)
-    told = claims(records)
+    records = dc.benchmark.run_benchmark(folder, estimators, count, views, workers, None if as_json else _told)
+    table: Any = dc.benchmark.summarised(records)
+    told = dc.benchmark.claims(records)
     found = {
         "table": json.loads(str(table.to_json(orient="records"))),
-        "problems": json.loads(str(by_problem(records).to_json(orient="records"))),
+        "problems": json.loads(str(dc.benchmark.by_problem(records).to_json(orient="records"))),
         "claims": [{"claim": c.claim, "measured": c.measured, "met": c.met} for c in told],
     }
     saved = (
-        write_whole(folder / "kernels.json", json.dumps(found)),
-        write_whole(folder / "kernels.csv", table.to_csv(index=False)),
+        dc.benchmark.write_whole(folder / "kernels.json", json.dumps(found)),
+        dc.benchmark.write_whole(folder / "kernels.csv", table.to_csv(index=False)),
     )
     if as_json:
         click.echo(json.dumps(found))

@@ -1,0 +1,15 @@
+from ._files import read_results as read_results
+from ._files import write_whole as write_whole
+from ._names import DEFAULT as DEFAULT
+from ._names import ESTIMATORS as ESTIMATORS
+from ._names import RESULTS as RESULTS
+from ._names import SEEDS as SEEDS
+from ._names import VIEWS as VIEWS
+from ._run import run_benchmark as run_benchmark
+from ._suite import BenchmarkProblem as BenchmarkProblem
+from ._suite import Suite as Suite
+from ._suite import load_suite as load_suite
+from ._tables import BenchmarkClaim as BenchmarkClaim
+from ._tables import by_problem as by_problem
+from ._tables import claims as claims
+from ._tables import summarised as summarised
