@@ -18,7 +18,8 @@ import descentcast as dc
 from descentcast.densities import RULES, lay_out, read_densities, within
 from descentcast.encoding import draw_views
 from descentcast.kernels import default_edges, propagate
-from descentcast.kernels._reading import ReadRows, iterated_score
+from descentcast.kernels._read_rows import ReadRows
+from descentcast.kernels._reading import iterated_score
 
 NOISE, STEPS, HORIZON = 0.15, 90, 60
 STARTS = np.array([-1.5, -1.0, -0.5, -0.25, -0.1, 0.1, 0.25, 0.5, 1.0, 1.5])

@@ -19,7 +19,7 @@ def runs(changed_from: int | None = None) -> dc.Trajectories:
     return dc.Trajectories.from_arrays([values[:14], values[14:]])
 
 
-@pytest.mark.parametrize("rows", ["visited", "probed"])
+@pytest.mark.parametrize("rows", ["visited", "probed", "both"])
 def test_one_context_serves_every_beginning(tiny_model, rows):
     """The tiny network's answers depend on all of its context, so that a value too many would be seen."""
     estimator = dc.InContextKernel(tiny_model, views=2, rows=rows, random_state=1)
@@ -32,7 +32,7 @@ def test_one_context_serves_every_beginning(tiny_model, rows):
     np.testing.assert_allclose(estimator.kernel_.matrix, whole.matrix, atol=1e-12)
 
 
-@pytest.mark.parametrize("rows", ["visited", "probed"])
+@pytest.mark.parametrize("rows", ["visited", "probed", "both"])
 def test_what_follows_a_beginning_does_not_reach_its_kernel(tiny_model, rows):
     one, two = (
         dc.InContextKernel(tiny_model, views=1, rows=rows).fit_forward(r, EDGES, [14, 20]) for r in (runs(), runs(14))

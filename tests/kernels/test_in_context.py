@@ -93,11 +93,37 @@ def test_runs_longer_than_the_model_reads_are_shown_in_excerpts(fake_model, monk
     np.testing.assert_allclose(cut.kernel_.matrix, whole.kernel_.matrix, atol=0.02)
 
 
-def test_auto_probes_only_models_that_know_restarts():
-    context = runs(steps=12)
-    for restarts, source in ((True, "probed"), (False, "visited")):
-        fitted = dc.InContextKernel(FakeModel(restarts=restarts), views=1).fit(context, EDGES)
-        assert source in set(fitted.kernel_.evidence.source)
+def test_auto_reads_both_only_of_models_that_know_restarts():
+    context = runs()
+    visited = np.histogram(np.concatenate(context.coordinate(0)), EDGES)[0] > 0
+    for restarts, elsewhere in ((True, {"probed"}), (False, {"completed", "extrapolated"})):
+        sources = dc.InContextKernel(FakeModel(restarts=restarts), views=1).fit(context, EDGES).kernel_.evidence.source
+        assert set(sources[visited]) == {"visited"}
+        assert set(sources[~visited]) == elsewhere
+
+
+def test_both_is_the_even_mixture_of_what_each_reads(tiny_model):
+    """With the same seed the views are the same, so the kernels and their resamples are averages, to the last digit."""
+    visited, probed, both = (
+        dc.InContextKernel(tiny_model, views=2, rows=rows, random_state=3).fit(runs(), EDGES)
+        for rows in ("visited", "probed", "both")
+    )
+    average = (visited.kernel_.matrix + probed.kernel_.matrix) / 2
+    np.testing.assert_allclose(both.kernel_.matrix, average, atol=1e-5)
+    np.testing.assert_allclose(
+        both.kernel_.overflow, (visited.kernel_.overflow + probed.kernel_.overflow) / 2, atol=1e-5
+    )
+    assert both.rules_ == [f"{visited.rules_[0]} at visits, {probed.rules_[0]} probed"]
+    drawn = (visited.replicates_[0].matrix + probed.replicates_[0].matrix) / 2
+    np.testing.assert_allclose(both.replicates_[0].matrix, drawn, atol=1e-5)
+
+
+def test_runs_longer_than_the_model_are_probed_only():
+    class Short(FakeModel):
+        max_length = 95
+
+    fitted = dc.InContextKernel(Short(), views=2, rows="both").fit(runs(), EDGES)
+    assert set(fitted.kernel_.evidence.source) == {"probed"}
 
 
 def test_the_same_seed_gives_the_same_bytes(fake_model):

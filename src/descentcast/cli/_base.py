@@ -13,12 +13,13 @@ MOST_NOTES = 10  # of reading, on the terminal
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that say how a language model reads runs, and where results go."""
-    completions, rows = click.Choice(["quantile", "sinkhorn", "nearest"]), click.Choice(["auto", "visited", "probed"])
+    completions = click.Choice(["quantile", "sinkhorn", "nearest"])
+    rows = click.Choice(["auto", "visited", "probed", "both"])
     options = (
         click.option("--model", default="smollm2-135m", help="Catalogue name, folder, GGUF or hub id."),
         click.option("--digits", default=2, help="Digits a value is written with."),
         click.option("--views", default=4, help="Encodings that are read and pooled."),
-        click.option("--rows", type=rows, default="auto", help="Read rows where runs passed, or probe every row."),
+        click.option("--rows", type=rows, default="auto", help="Read rows where runs passed, probe all, or mix both."),
         click.option("--completion", type=completions, default="quantile", help="How rows nobody visited are filled."),
         click.option("--seed", default=0, help="Seed of views and resamples."),
         click.option("--out", type=click.Path(path_type=Path), help="Folder for the plot (PNG) and the result (JSON)."),

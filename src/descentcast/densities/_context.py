@@ -36,6 +36,10 @@ class Points:
         """Return the points at the given positions."""
         return Points(self.prefix[where], tuple(self.chains[i] for i in where))
 
+    def joined(self, others: "Points") -> "Points":
+        """Return these points, then others of the same prompt."""
+        return Points(np.concatenate([self.prefix, others.prefix]), self.chains + others.chains)
+
 
 @dataclass(frozen=True, eq=False)
 class Context:

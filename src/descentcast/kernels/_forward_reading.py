@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from descentcast._types import Edges
-from descentcast.densities import RULES, Context, Points, lay_out, stored_densities, within
+from descentcast.densities import Context, Points, lay_out, stored_densities, within
 from descentcast.encoding import draw_views
 from descentcast.kernels._kernel import TransitionKernel
-from descentcast.kernels._reading import PRUNED, ReadRows, iterated_score
+from descentcast.kernels._read_rows import averaged
+from descentcast.kernels._reading import PROBED, PRUNED, VISITED, best_rule, parts_of
 from descentcast.language_models import LanguageModel
 
 
@@ -19,7 +20,7 @@ def read_beginnings(
     edges: Edges,
     digits: int,
     views: int,
-    probed: bool,
+    rows: str,
     completion: str,
     known: Sequence[int],
     rng: np.random.Generator,
@@ -38,7 +39,7 @@ def read_beginnings(
         edges: The grid, shape (n + 1,).
         digits: Digits a value.
         views: How many views.
-        probed: Read every row after what is known rather than at its visits.
+        rows: "visited", "probed" or "both", as in `read_kernel`.
         completion: How rows that were not read are completed.
         known: How many values each beginning holds.
         rng: For views.
@@ -49,11 +50,14 @@ def read_beginnings(
     """
     n, values = len(edges) - 1, np.concatenate(columns)
     cells = np.minimum(np.searchsorted(edges, values, side="right") - 1, n - 1)
+    visits = 0 if rows == PROBED else len(values)  # densities read at visits
     read = []
     for k, view in enumerate(draw_views(edges[0], edges[-1], views, digits, rng)):
         context = lay_out(columns, view, model.alphabet)
-        codes = view.encode((edges[:-1] + edges[1:]) / 2)
-        points = _probes(context, codes, known) if probed else context.points
+        points = context.points
+        if rows != VISITED:
+            probes = _probes(context, view.encode((edges[:-1] + edges[1:]) / 2), known)
+            points = probes if rows == PROBED else points.joined(probes)
         found = stored_densities(model, context, points, PRUNED)
         read.append(within(view.by_value(found.probs), view.edges, edges))
         tick(k + 1)
@@ -61,12 +65,11 @@ def read_beginnings(
 
     kernels = []
     for i, count in enumerate(known):
-        paths = [p for p in np.split(cells[:count], np.cumsum([len(c) for c in columns])[:-1]) if len(p) > 1]
-        part = stacked[:, i * n : (i + 1) * n] if probed else stacked[:, :count]
-        of, seen = (np.arange(n), np.ones(n)) if probed else (cells[:count], np.arange(1.0, count + 1))
-        rows = ReadRows(part, of, seen, cells[:count], edges, probed)
-        by_rule = [rows.kernel(rule, completion) for rule in RULES]
-        kernels.append(max(by_rule, key=lambda kernel: iterated_score(kernel, paths)))
+        probed = stacked[:, visits + i * n : visits + (i + 1) * n]  # none where rows were read at visits alone
+        some = np.concatenate([stacked[:, : min(visits, count)], probed], axis=1)
+        lengths = np.diff(np.minimum(np.cumsum([0, *map(len, columns)]), count)).tolist()
+        parts = parts_of(some, cells[:count], edges, rows)
+        kernels.append(averaged([best_rule(part, completion, lengths)[1] for part in parts]))
     return kernels
 
 

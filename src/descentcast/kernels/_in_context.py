@@ -20,7 +20,7 @@ from descentcast.kernels._grid import CELLS_PER_SPREAD, as_trajectories, grids_o
 from descentcast.kernels._joint import fit_joint
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._principal import fit_principal
-from descentcast.kernels._reading import Reading, read_kernel
+from descentcast.kernels._reading import BOTH, PROBED, VISITED, Reading, read_kernel
 from descentcast.language_models import LanguageModel
 from descentcast.trajectories import Trajectories
 
@@ -32,16 +32,18 @@ class InContextKernel(KernelEstimator):
     are written as digits into one prompt. `rows="visited"`: the density read after x_t is a draw of the row of x_t's
     cell; the visits of a cell are averaged, later ones counting more in proportion to the context they have seen.
     `rows="probed"`: after the whole context each cell's centre is written as the start of a new run and the next
-    density read. Rows that are not read are completed between their neighbours and extrapolated outside them. Rows that
-    are read keep to the grid: no run in the context has left it, and what a model puts outside is noise that would leak
-    at every step, so that divergence is forecast by extrapolated rows only.
+    density read. `rows="both"`: the even mixture of the two kernels, off one prompt. Rows that are not read are
+    completed between their neighbours and extrapolated outside them. Rows that are read keep to the grid: no run in the
+    context has left it, and what a model puts outside is noise that would leak at every step, so that divergence is
+    forecast by extrapolated rows only.
 
     Args:
         model: A catalogue name, folder, GGUF or hub id, or a loaded model.
         digits: Digits a value is written with.
         views: How many encodings are read and pooled; how they are pooled is chosen by the iterated log score on the
             context.
-        rows: "visited" (the paper's), "probed", or "auto": probed with a model trained on restarts, else visited.
+        rows: "visited" (the paper's), "probed", "both", or "auto": both with a model trained on restarts, else visited.
+            Runs longer than a model reads are probed only.
         completion: "quantile" (exact Wasserstein-2 barycenter), "sinkhorn" (the paper's, debiased) or "nearest".
         coordinates: "independent": one kernel a coordinate, as in the paper; `couple` makes its block matrix of them.
             "pca": one a principal component of the runs' values (DICL, arXiv 2410.11711). "joint": all coordinates of a
@@ -179,11 +181,11 @@ class InContextKernel(KernelEstimator):
             return super().fit_forward(runs, edges, known)
         total = 2 * self.views * len(grids)
         self._fit(model, runs, grids, notes, (lambda done, _: progress(done, total)) if progress else None)
-        probed, cheap = self._probed(model), "quantile" if self.completion == "sinkhorn" else self.completion
+        rows, cheap = self._rows(model), "quantile" if self.completion == "sinkhorn" else self.completion
         ticks = [_ticker(progress, total // 2 + i * self.views, total) for i in range(len(grids))]
         streams = _checks.generator(self.random_state).spawn(len(grids))
         read = [
-            read_beginnings(model, column, grid, self.digits, self.views, probed, cheap, known, rng, tick)
+            read_beginnings(model, column, grid, self.digits, self.views, rows, cheap, known, rng, tick)
             for column, grid, rng, tick in zip(
                 map(runs.coordinate, range(len(grids))), grids, streams, ticks, strict=True
             )
@@ -220,14 +222,14 @@ class InContextKernel(KernelEstimator):
         rng: np.random.Generator,
         tick: Callable[[int], Any],
     ) -> Reading:
-        probed = self._probed(model)
-        return read_kernel(model, columns, edges, self.digits, self.views, probed, self.completion, rng, tick)
+        rows = self._rows(model)
+        return read_kernel(model, columns, edges, self.digits, self.views, rows, self.completion, rng, tick)
 
     def _model(self) -> LanguageModel:
         return language_models.loaded(self.model)
 
-    def _probed(self, model: LanguageModel) -> bool:
-        return self.rows == "probed" or (self.rows == "auto" and model.restarts)
+    def _rows(self, model: LanguageModel) -> str:
+        return self.rows if self.rows != "auto" else BOTH if model.restarts else VISITED
 
     def _notes(self, runs: Trajectories, index: int, edges: Edges, reading: Reading) -> tuple[str, ...]:
         notes = []
@@ -244,11 +246,11 @@ class InContextKernel(KernelEstimator):
     def _check_parameters(self) -> None:
         _checks.integer("digits", self.digits, low=1, high=4)
         _checks.integer("views", self.views, low=1, high=64)
-        _checks.one_of("rows", self.rows, ("auto", "visited", "probed"))
+        _checks.one_of("rows", self.rows, ("auto", VISITED, PROBED, BOTH))
         _checks.one_of("completion", self.completion, METHODS)
         _checks.one_of("coordinates", self.coordinates, ("independent", "pca", "joint"))
-        if self.coordinates == "joint" and self.rows == "visited":
-            raise ArgumentError("rows == 'visited', must be 'auto' or 'probed' for joint coordinates")
+        if self.coordinates == "joint" and self.rows in (VISITED, BOTH):
+            raise ArgumentError(f"rows == {self.rows!r}, must be 'auto' or 'probed' for joint coordinates")
 
 
 def _ticker(progress: Callable[[int, int], Any] | None, done: int, total: int) -> Callable[[int], Any]:

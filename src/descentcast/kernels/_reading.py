@@ -1,4 +1,4 @@
-"""Rows of one coordinate read off a language model, pooled over views, merged over visits, completed and resampled."""
+"""The kernel of one coordinate read off a language model: which rows are read where, and how views are pooled."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,93 +6,21 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from descentcast._types import Edges
-from descentcast.densities import (
-    RULES,
-    WEIGHTS,
-    floored_logs,
-    lay_out,
-    log_pool,
-    most_values,
-    pool,
-    stored_densities,
-    within,
-)
+from descentcast.densities import RULES, lay_out, most_values, stored_densities, within
 from descentcast.encoding import draw_views
 from descentcast.errors import ArgumentError
-from descentcast.kernels._completion import complete
 from descentcast.kernels._excerpts import excerpt
-from descentcast.kernels._kernel import Evidence, TransitionKernel
+from descentcast.kernels._kernel import TransitionKernel
+from descentcast.kernels._read_rows import ReadRows, averaged, block_counts
 from descentcast.language_models import LanguageModel
 
 # Unrefined mass a step, such that at most 1e-3 stays unrefined over a hundred.
 PRUNED = 1e-5
 REPLICATES = 40
 FLOOR = 1e-12
-
-
-@dataclass(frozen=True, eq=False)
-class ReadRows:
-    """Densities that views read, and the rows that they are of: what kernels are pooled, completed, resampled from.
-
-    Attributes:
-        densities: By view, on the cells of the grid, shape (V, p, n).
-        of: The cell whose row each density is read for, shape (p,).
-        seen: Weight of each density: the context that it has seen, shape (p,).
-        cells: Cell of each value of the runs, shape (T,).
-        edges: The grid, shape (n + 1,).
-        probed: True if every row was read after the whole context, False if rows were read at visits.
-    """
-
-    densities: Float[np.ndarray, "V p n"]
-    of: np.ndarray
-    seen: np.ndarray
-    cells: np.ndarray
-    edges: Edges
-    probed: bool
-
-    def kernel(self, rule: str, completion: str) -> TransitionKernel:
-        """Return the kernel that all views give."""
-        return self._kernel(pool(self.densities, rule), self.seen, completion)
-
-    def resampled(self, rule: str, lengths: Sequence[int], rng: np.random.Generator) -> TransitionKernel:
-        """Return the kernel of views drawn again and, of rows read at visits, of blocks of visits drawn again.
-
-        Args:
-            rule: How views are pooled.
-            lengths: Values of each run.
-            rng: The generator.
-        """
-        drawn = rng.integers(0, len(self.densities), size=len(self.densities))
-        if rule in WEIGHTS:
-            pooled = log_pool(self._logs[drawn], rule)
-        else:
-            pooled = pool(self.densities if rule == "identity" else self.densities[drawn], rule)
-        return self._kernel(pooled, self.seen * (1.0 if self.probed else _block_counts(lengths, rng)), "quantile")
-
-    @cached_property
-    def _logs(self) -> np.ndarray:
-        return floored_logs(self.densities)
-
-    def _kernel(self, densities: Float[np.ndarray, "p n"], weights: np.ndarray, completion: str) -> TransitionKernel:
-        """Average the densities of each row by weight, complete the rest, and say what each row rests on."""
-        n = len(self.edges) - 1
-        visits = np.bincount(self.cells, minlength=n).astype(float)
-        inside, total = np.zeros((n, n)), np.bincount(self.of, weights=weights, minlength=n)
-        np.add.at(inside, self.of, weights[:, None] * densities)
-        known = total > 0
-        inside[known] /= inside[known].sum(axis=1, keepdims=True)
-        rows = np.pad(inside, ((0, 0), (1, 1)))
-        done = complete(self.edges, rows, known, completion, None if self.probed else visits)
-        source = np.where(known & self.probed, "probed", done.source)
-        return TransitionKernel(
-            edges=self.edges,
-            matrix=done.rows[:, 1:-1],
-            overflow=done.rows[:, [0, -1]],
-            evidence=Evidence(visits=visits, source=source, weight=done.weight),
-        )
+VISITED, PROBED, BOTH = "visited", "probed", "both"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +29,8 @@ class Reading:
 
     Attributes:
         kernel: The kernel.
-        rows: What it is made of.
-        rule: How the views were pooled: the rule of the best `iterated_score` on the context.
+        parts: What it is made of: rows read at visits, or probed, or both, in this order.
+        rules: How the views of each part were pooled: the rule of the best `iterated_score` on the context.
         log_score: Average log density of the context's transitions, each as it was read, nats a step.
         outside_mass: Mass outside digits, averaged over a sample of positions.
         pruned_mass: Largest unrefined mass of a density.
@@ -111,13 +39,18 @@ class Reading:
     """
 
     kernel: TransitionKernel
-    rows: ReadRows
-    rule: str
+    parts: list[ReadRows]
+    rules: list[str]
     log_score: float
     outside_mass: float
     pruned_mass: float
     lengths: list[int]
     streams: list[np.random.Generator]
+
+    @property
+    def rule(self) -> str:
+        """The rules in words."""
+        return self.rules[0] if len(self.rules) == 1 else f"{self.rules[0]} at visits, {self.rules[1]} probed"
 
     @cached_property
     def replicates(self) -> list[TransitionKernel]:
@@ -126,7 +59,12 @@ class Reading:
         They are for their spread, so their rows are completed by quantiles: Sinkhorn takes seconds a completion, and
         what it differs by is far below what resampling changes.
         """
-        return [self.rows.resampled(self.rule, self.lengths, rng) for rng in self.streams]
+        found, views = [], len(self.parts[0].densities)
+        for rng in self.streams:
+            drawn, counts = rng.integers(0, views, size=views), block_counts(self.lengths, rng)
+            pairs = zip(self.parts, self.rules, strict=True)
+            found.append(averaged([part.resampled(rule, drawn, counts) for part, rule in pairs]))
+        return found
 
 
 def read_kernel(
@@ -135,7 +73,7 @@ def read_kernel(
     edges: Edges,
     digits: int,
     views: int,
-    probed: bool,
+    rows: str,
     completion: str,
     rng: np.random.Generator,
     tick: Callable[[int], Any],
@@ -148,7 +86,8 @@ def read_kernel(
         edges: The grid, shape (n + 1,).
         digits: Digits a value.
         views: How many views.
-        probed: Read every row after the whole context rather than at its visits.
+        rows: "visited": read rows at their visits; "probed": every row after the whole context; "both": the even
+            mixture of the two, or probed rows alone where the runs are longer than the model reads.
         completion: How rows that were not read are completed.
         rng: For views and resamples.
         tick: Called with the number of views read so far.
@@ -161,37 +100,70 @@ def read_kernel(
     cells = np.minimum(np.searchsorted(edges, values, side="right") - 1, n - 1)
     if (values < edges[0]).any() or (values > edges[-1]).any():
         raise ArgumentError(f"edges span [{edges[0]}, {edges[-1]}], must hold all values of the runs")
-    of = np.arange(n) if probed else cells  # the cell whose row each density is read for
+    if rows == BOTH and len(values) > most_values(model, digits):
+        rows = PROBED
 
     read, outside, pruned = [], [], 0.0
     for k, view in enumerate(draw_views(edges[0], edges[-1], views, digits, rng)):
         # Probed rows need no visit of their own, so that runs longer than the model reads are shown in excerpts.
-        shown = excerpt(columns, most_values(model, digits), rng) if probed else columns
+        shown = excerpt(columns, most_values(model, digits), rng) if rows == PROBED else columns
         context = lay_out(shown, view, model.alphabet)
-        points = context.probes(view.encode((edges[:-1] + edges[1:]) / 2)) if probed else context.points
+        points = context.points
+        if rows != VISITED:
+            probes = context.probes(view.encode((edges[:-1] + edges[1:]) / 2))
+            points = probes if rows == PROBED else points.joined(probes)
         found = stored_densities(model, context, points, PRUNED)
         # No run in the context has left the grid, so what a model puts there is noise, and would leak at every step.
         read.append(within(view.by_value(found.probs), view.edges, edges))
         outside.append(found.outside)
         pruned = max(pruned, float(found.pruned.max()))
         tick(k + 1)
-    seen = np.ones(n) if probed else np.arange(1.0, len(values) + 1)
-    rows = ReadRows(np.stack(read), of, seen, cells, edges, probed)
-    paths = np.split(cells, np.cumsum([len(c) for c in columns])[:-1])
+    lengths = [len(column) for column in columns]
     # Sinkhorn takes seconds a completion; it is far from what tells rules apart.
     cheap = "quantile" if completion == "sinkhorn" else completion
-    tried = {rule: rows.kernel(rule, cheap) for rule in RULES}
-    rule = max(RULES, key=lambda rule: iterated_score(tried[rule], paths))
+    parts = parts_of(np.stack(read), cells, edges, rows)
+    rules, kernels = [], []
+    for part in parts:
+        rule, kernel = best_rule(part, cheap, lengths)
+        rules.append(rule)
+        kernels.append(kernel if completion == cheap else part.kernel(rule, completion))
+    given = np.mean([part.foretold(rule, lengths) for part, rule in zip(parts, rules, strict=True)], axis=0)
+    arrived = np.setdiff1d(np.arange(len(cells)), np.cumsum([0, *lengths]))
     return Reading(
-        kernel=tried[rule] if completion == cheap else rows.kernel(rule, completion),
-        rows=rows,
-        rule=rule,
-        log_score=_one_step_score(pool(rows.densities, rule), probed, cells, paths, edges),
+        kernel=averaged(kernels),
+        parts=parts,
+        rules=rules,
+        log_score=float(np.log(np.maximum(given / np.diff(edges)[cells[arrived]], FLOOR)).mean()),
         outside_mass=float(np.concatenate(outside).mean()),
         pruned_mass=pruned,
-        lengths=[len(column) for column in columns],
-        streams=rng.spawn(0 if probed and views == 1 else REPLICATES),
+        lengths=lengths,
+        streams=rng.spawn(0 if rows == PROBED and views == 1 else REPLICATES),
     )
+
+
+def parts_of(densities: np.ndarray, cells: np.ndarray, edges: Edges, rows: str) -> list[ReadRows]:
+    """Return densities by view, at visits first, then probed, as the rows that they are of.
+
+    Args:
+        densities: Shape (V, p, n), with p the T values, the n probes, or both.
+        cells: Cell of each value, shape (T,).
+        edges: The grid, shape (n + 1,).
+        rows: "visited", "probed" or "both".
+    """
+    n, parts = len(edges) - 1, []
+    if rows != PROBED:
+        seen = np.arange(1.0, len(cells) + 1)
+        parts.append(ReadRows(densities[:, : len(cells)], cells, seen, cells, edges, False))
+    if rows != VISITED:
+        parts.append(ReadRows(densities[:, -n:], np.arange(n), np.ones(n), cells, edges, True))
+    return parts
+
+
+def best_rule(part: ReadRows, completion: str, lengths: Sequence[int]) -> tuple[str, TransitionKernel]:
+    """Return the rule of pooling whose kernel has the best `iterated_score` on the runs, and that kernel."""
+    paths = [path for path in np.split(part.cells, np.cumsum(lengths)[:-1]) if len(path) > 1]
+    kernels = {rule: part.kernel(rule, completion) for rule in RULES}
+    return max(kernels.items(), key=lambda tried: iterated_score(tried[1], paths))
 
 
 def iterated_score(kernel: TransitionKernel, paths: list[np.ndarray]) -> float:
@@ -212,27 +184,3 @@ def iterated_score(kernel: TransitionKernel, paths: list[np.ndarray]) -> float:
         scores.append(np.log(np.maximum(power[before, after], FLOOR) / kernel.widths[after]).mean())
         power, lag = power @ power, 2 * lag
     return float(np.mean(scores))
-
-
-def _one_step_score(
-    densities: Float[np.ndarray, "p n"], probed: bool, cells: np.ndarray, paths: list[np.ndarray], edges: Edges
-) -> float:
-    """Return the average log density of the runs' transitions, as each was read (at its visit, or probed)."""
-    last = np.cumsum([len(p) for p in paths]) - 1
-    before = np.setdiff1d(np.arange(len(cells)), last)
-    read = cells[before] if probed else before
-    mass = densities[read, cells[before + 1]] / np.diff(edges)[cells[before + 1]]
-    return float(np.log(np.maximum(mass, FLOOR)).mean())
-
-
-def _block_counts(lengths: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    """Return how often each visit is drawn when blocks of about sqrt(T) visits are resampled with replacement."""
-    blocks = [
-        block
-        for offset, length in zip(np.cumsum([0, *lengths]), lengths, strict=False)
-        for block in np.array_split(offset + np.arange(length), max(1, round(length**0.5)))
-    ]
-    counts = np.zeros(sum(lengths))
-    for i in rng.integers(0, len(blocks), size=len(blocks)):
-        counts[blocks[i]] += 1
-    return counts
