@@ -1,0 +1,210 @@
+"""What recorded runs of one arm say of runs that nobody made: a kernel a run, virtual runs from each, real outcomes."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from descentcast.encoding import Transform
+from descentcast.errors import DataError
+from descentcast.kernels import KernelEstimator, RescaledRuns, TransitionKernel, default_edges, rescaled_edges
+from descentcast.kernels._grid import one_step_spread
+from descentcast.trajectories import Trajectories, Trajectory
+from descentcast.trials._outcomes import Outcome
+from descentcast.trials._particles import walk
+
+LEAST_TRANSITIONS = 8
+CELLS_PER_SPREAD, FEWEST_CELLS, MOST_CELLS = 1.3, 40, 120
+# Beyond the default grid on either side: a share of it, or so many spreads of a step, whichever is less.
+MARGIN, MARGIN_SPREADS = 0.25, 8.0
+# Virtual runs a recorded run and kernel at least, however many recorded runs share the replicates.
+LEAST_PATHS = 6
+TINY = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class RunEvidence:
+    """What one recorded run says.
+
+    Attributes:
+        run: Its name.
+        real: Its own outcome; NaN where it diverged, was too short, or is of another setting.
+        diverged: Whether it did.
+        virtual: Outcomes of virtual runs, shape (K, R): K resampled kernels of the run, R paths each; NaN for paths
+            that diverged. Empty where the run is too short for a kernel.
+    """
+
+    run: str
+    real: float
+    diverged: bool
+    virtual: Float[np.ndarray, "K R"]
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean outcome of the virtual runs that did not diverge."""
+        finite = self.virtual[np.isfinite(self.virtual)]
+        return float(finite.mean()) if finite.size else float("nan")
+
+    @cached_property
+    def within(self) -> float:
+        """Variance of outcomes under one kernel, v^2: what chance within a run, starts included, does."""
+        counts = np.isfinite(self.virtual).sum(axis=1)
+        rows = self.virtual[counts > 1]
+        return float(np.nanvar(rows, axis=1, ddof=1).mean()) if len(rows) else float("nan")
+
+    @cached_property
+    def sampling(self) -> float:
+        """Variance of the mean outcome over kernels, s^2: what a run of this length leaves open.
+
+        The variance of the kernels' means less what R paths each add to it, and no less than the standard error of
+        that. A single kernel says nothing of it: then the run counts for no more than its own outcome, `s^2 = v^2`.
+        """
+        counts = np.isfinite(self.virtual).sum(axis=1)
+        rows = self.virtual[counts > 0]
+        if len(rows) < 2:
+            return self.within
+        noise = self.within * float((1 / counts[counts > 0]).mean())
+        least = noise * np.sqrt(2 / (len(rows) - 1))
+        return max(float(np.nanmean(rows, axis=1).var(ddof=1)) - noise, float(least))
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """The runs of one arm, as they take part in a trial.
+
+    Attributes:
+        name: The arm.
+        runs: The recorded runs.
+        rescaled: The ratios of step and batch size where nobody ran the arm: its runs are of another setting.
+    """
+
+    name: str
+    runs: Trajectories
+    rescaled: RescaledRuns | None = None
+
+    @property
+    def recorded(self) -> int:
+        """How many runs of the arm's own setting there are."""
+        return 0 if self.rescaled else len(self.runs)
+
+    def transformed(self, transform: Transform) -> "Arm":
+        """Return the arm with its values transformed."""
+        if transform.name == "identity":
+            return self
+        runs = tuple(replace(run, values=transform.forward(run.values)) for run in self.runs)
+        return replace(self, runs=Trajectories(runs))
+
+    def grid(self, starts: Float[np.ndarray, "m"]) -> Float[np.ndarray, "n+1"]:
+        """Return one grid for all runs of the arm, out to the starts.
+
+        Cells are narrow beside the noise of one step (1.3 to a typical spread), 40 to 120 of them: coarser than
+        `default_edges` where that costs nothing, since many kernels are fitted on it.
+        """
+        if self.rescaled:
+            return rescaled_edges(self.runs, 0, self.rescaled.step, self.rescaled.batch)
+        edges, _ = default_edges(self.runs)
+        spread = one_step_spread(*self.runs.transitions(0))
+        # Paths that leave the grid count as diverged: it reaches far beyond where runs have been.
+        margin = min(MARGIN * (edges[-1] - edges[0]), MARGIN_SPREADS * spread)
+        low, high = (
+            min(edges[0] - margin, starts.min() - 3 * spread),
+            max(edges[-1] + margin, starts.max() + 3 * spread),
+        )
+        needed = (high - low) * CELLS_PER_SPREAD / max(spread, TINY * (high - low))
+        return np.linspace(low, high, int(np.clip(np.ceil(needed), FEWEST_CELLS, MOST_CELLS)) + 1)
+
+    def evidence(
+        self,
+        estimator: KernelEstimator,
+        outcome: Outcome,
+        transform: Transform,
+        starts: Float[np.ndarray, "m"],
+        steps: int,
+        replicates: int,
+        seed: int,
+    ) -> tuple[tuple[RunEvidence, ...], tuple[str, ...]]:
+        """Fit a kernel to each run alone, simulate virtual runs by its resampled kernels, and read their outcomes.
+
+        Args:
+            estimator: Whose kernels; fresh copies are fitted.
+            outcome: The outcome, of values as they were recorded.
+            transform: From recorded values to those of the runs here.
+            starts: Where runs start; the paths of every kernel take evenly from them, in turn.
+            steps: The horizon.
+            replicates: Virtual runs of the arm, at least.
+            seed: Of the generator: arms that share it share their luck.
+
+        Returns:
+            What each run says, and the notes of the fits.
+        """
+        edges = self.grid(starts)
+        usable = sum(len(run) > LEAST_TRANSITIONS for run in self.runs)
+        found, notes = [], []
+        for run in self.runs:
+            virtual = np.empty((0, 0))
+            if len(run) > LEAST_TRANSITIONS:
+                own, told = self._kernels(run, estimator, edges)
+                notes += told
+                paths = max(int(np.ceil(replicates / usable / len(own))), LEAST_PATHS)
+                which = np.repeat(np.arange(len(own)), paths)
+                # Paths of a kernel start all over the starts, whatever their order.
+                first = starts[(np.arange(len(which)) * _stride(len(starts))) % len(starts)]
+                walked = walk(own, which, first, steps, np.random.default_rng(seed))
+                virtual = outcome(transform.inverse(walked)).reshape(len(own), paths)
+            else:
+                notes.append(f"{run.run}: {len(run) - 1} steps are too few for a kernel")
+            real = float("nan") if self.rescaled else _real(run, outcome, transform, steps)
+            gone = run.diverged is not None and len(run) <= steps and not self.rescaled
+            found.append(RunEvidence(run.run, real, gone, virtual))
+        return tuple(found), tuple(dict.fromkeys(notes))
+
+    def _kernels(
+        self, run: Trajectory, estimator: KernelEstimator, edges: Float[np.ndarray, "n+1"]
+    ) -> tuple[list[TransitionKernel], tuple[str, ...]]:
+        """Return the resampled kernels of one run, or its one kernel where the estimator resamples none, and notes."""
+        own = Trajectories((run,))
+        carried = RescaledRuns(own) if self.rescaled is None else replace(self.rescaled, runs=own)
+        fitted = carried.fit(estimator, edges)
+        kernel, resampled = fitted.kernel_, fitted.replicates_
+        assert isinstance(kernel, TransitionKernel)  # there is one coordinate
+        return [k for k in resampled if isinstance(k, TransitionKernel)] or [kernel], kernel.notes
+
+
+def _real(run: Trajectory, outcome: Outcome, transform: Transform, steps: int) -> float:
+    if len(run) <= steps:
+        return float("nan")
+    return float(outcome(transform.inverse(run.values[None, : steps + 1, 0]))[0])
+
+
+def _stride(m: int) -> int:
+    """A stride that visits all of m places, far ones one after another: the golden section, made prime to m."""
+    stride = max(round(0.618 * m), 1)
+    while np.gcd(stride, m) != 1:
+        stride += 1
+    return stride
+
+
+def arms_of(arms: Any, coordinate: str | None) -> tuple[list[Arm], str]:
+    """Return the arms with the one coordinate that the outcome is read from, and its name.
+
+    Raises:
+        DataError: The arms lack the coordinate, or were recorded at different strides.
+    """
+    found = []
+    name = coordinate
+    for label, value in arms.items():
+        runs = value.runs if isinstance(value, RescaledRuns) else value
+        name = runs.names[0] if name is None else name
+        if name not in runs.names:
+            raise DataError(f"arm {label!r} recorded {', '.join(runs.names)}, must have recorded {name!r}")
+        i = runs.names.index(name)
+        own = Trajectories(tuple(replace(run, values=run.values[:, i], names=(name,)) for run in runs))
+        found.append(Arm(label, own, replace(value, runs=own) if isinstance(value, RescaledRuns) else None))
+    strides = {arm.name: sorted({int(gap) for run in arm.runs for gap in np.diff(run.steps)}) for arm in found}
+    if len({tuple(gaps) for gaps in strides.values()}) > 1 and any(len(gaps) == 1 for gaps in strides.values()):
+        told = "; ".join(f"{label!r} every {', '.join(map(str, gaps[:3]))} steps" for label, gaps in strides.items())
+        raise DataError(f"arms were recorded at different strides ({told}), must be recorded at the same")
+    assert name is not None
+    return found, name

@@ -1,0 +1,78 @@
+"""The conclusion of a trial in plain words."""
+
+from typing import Any
+
+import numpy as np
+
+
+def summary(result: Any) -> list[str]:
+    """Return the lines of the conclusion of a `TrialResult`: what was asked, each effect, what it rests on."""
+    runs = ", ".join(f"{int(n)} of {name}" for name, n in zip(result.arms["arm"], result.arms["runs"], strict=True))
+    replicates = min(len(v) for v in result.virtual.values())
+    what = result.name if result.outcome == "final" else f"{result.outcome} of {result.name}"
+    lines = [f"{what} after {result.steps} steps, {result.better} is better."]
+    lines += [effect(result, row) for row in result.effects.to_dict(orient="records")]
+    lines.append(
+        f"It rests on recorded runs ({runs}) and at least {replicates} virtual runs an arm by {result.estimator}."
+    )
+    lines += between(result)
+    return lines
+
+
+def effect(result: Any, row: dict[str, Any]) -> str:
+    """Return one contrast as a sentence."""
+    ours, theirs = contrast(result, row["contrast"])
+    if not np.isfinite(row["effect"]):
+        return f"{ours} against {theirs}: no difference of means, all virtual runs of one of them diverge."
+    claim = {
+        "better": f"{ours} is better than {theirs}",
+        "worse": f"{ours} is worse than {theirs}",
+        "equivalent": f"{ours} and {theirs} are equivalent within {number(result.rope)}"
+        if result.rope is not None
+        else "",
+        "undecided": f"Whether {ours} or {theirs} is better is undecided",
+    }[row["verdict"]]
+    several = f" ({result.adjust} over {len(result.effects)} contrasts)" if len(result.effects) > 1 else ""
+    return (
+        f"{claim}: difference {number(row['effect'])}, {result.level:.0%} interval {number(row['low'])} to "
+        f"{number(row['high'])}, p = {probability(row['p_adjusted'])}{several}; a run of {ours} beats one of {theirs} "
+        f"with probability {row['p_superior']:.2f} ({row['p_superior_low']:.2f} to {row['p_superior_high']:.2f}). "
+        f"As certain as {row['equivalent_runs']:.1f} real runs an arm alone."
+    )
+
+
+def between(result: Any) -> list[str]:
+    """Return what the variance between runs was taken to be, and why."""
+    prior = result.prior
+    shares = ", ".join(
+        f"{w:.0%} about {c:g} times (dof {d:g})" for w, d, c in zip(prior.weights, prior.dof, prior.scales, strict=True)
+    )
+    first = f"Runs vary more than their kernels say: by the prior ({prior.source}) {shares}"
+    if result.posterior is None:
+        return [first + "."]
+    if all(mean is None or mean.runs < 2 for mean in result.means):
+        return [
+            first + "; no arm has two runs that could say otherwise, so the intervals rest on it. A second run of each "
+            "arm tells most."
+        ]
+    medians = ", ".join(f"{name} {number(value)}" for name, value in (result._medians() or {}).items())
+    return [f"{first}; with the recorded runs (median) {medians}."]
+
+
+def contrast(result: Any, label: str) -> tuple[str, str]:
+    """Return the two arms of a contrast, by the names of the arms: a name may hold " - " itself."""
+    for ours in result.names:
+        for theirs in result.names:
+            if label == f"{ours} - {theirs}":
+                return ours, theirs
+    raise AssertionError(label)
+
+
+def number(x: float) -> str:
+    """Return a number with three digits and a true minus sign."""
+    return f"{x:.3g}".replace("-", "\N{MINUS SIGN}")
+
+
+def probability(p: float) -> str:
+    """Return a probability with two digits, none smaller than 0.0001."""
+    return f"{p:.2g}" if p >= 1e-4 else "0.0001 or less"
