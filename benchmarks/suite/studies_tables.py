@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from benchmarks.suite import studies_data as data
 from benchmarks.suite.store import Store
-from benchmarks.suite.studies_work import CURVES, LANDINGS, PARTS
+from benchmarks.suite.studies_work import CURVES, LANDINGS, PARTS, REST
 
 Row = dict[str, Any]
 # Which real runs one forecast stands for, in words and in number.
@@ -24,7 +24,9 @@ def tables(store: Store) -> dict[str, list[Row]]:
         "Final values from the given runs: CRPS, coverage of 90 % intervals": [
             row for study in [*curves, *landing] for row in values(study, known[study], "methods")
         ],
-        "Final values of runs known to 30 %": [row for s in curves for row in values(s, known[s], "partial")],
+        "Final values of runs known to 30 %": [
+            row for s in curves for row in [*values(s, known[s], "partial"), *rests(s, known.get(s + REST, []))]
+        ],
         "Landings: total variation from the real runs, right basin": [
             row for study in landing for row in landings(study, known[study])
         ],
@@ -32,7 +34,9 @@ def tables(store: Store) -> dict[str, list[Row]]:
         "Step sizes that nobody ran: share of runs that diverge": [
             r for s in STEPS if s in known for r in steps(s, known[s], "probability")
         ],
-        "Processor seconds, and from where on a forecast is cheaper": [cost(s, known[s]) for s in known],
+        "Processor seconds, and from where on a forecast is cheaper": [
+            cost(s, found) for s, found in known.items() if not s.endswith(REST)
+        ],
     }
 
 
@@ -50,6 +54,27 @@ def values(study: str, records: list[Row], key: str) -> list[Row]:
                 "coverage": with_error(covered, 2),
                 "sets": len(crps),
                 "report runs": crps.shape[1],
+            }
+        )
+    return rows
+
+
+def rests(study: str, records: list[Row]) -> list[Row]:
+    """Return one row a method of those that read the run itself; errors are over report runs, each forecast once."""
+    rows = []
+    for method in records[0]["values"]["methods"] if records else ():
+        crps, covered = (
+            np.concatenate([r["values"]["methods"][method][score] for r in records]) for score in ("crps", "covered")
+        )
+        errors = [x.std(ddof=1) / np.sqrt(len(x)) for x in (crps, covered)]
+        rows.append(
+            {
+                "study": study,
+                "method": method,
+                "CRPS": f"{crps.mean():.4f} ± {errors[0]:.4f}",
+                "coverage": f"{covered.mean():.2f} ± {errors[1]:.2f}",
+                "sets": len(records),
+                "report runs": len(crps),
             }
         )
     return rows
