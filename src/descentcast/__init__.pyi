@@ -8,6 +8,7 @@ from . import problems as problems
 from . import reports as reports
 from . import scoring as scoring
 from . import trajectories as trajectories
+from . import trials as trials
 from .densities import Densities as Densities
 from .densities import next_densities as next_densities
 from .encoding import Identity as Identity
@@ -65,3 +66,5 @@ from .trajectories import list_runs as list_runs
 from .trajectories import read as read
 from .trajectories import recording as recording
 from .trajectories.recording import record as record
+from .trials import Trial as Trial
+from .trials import TrialResult as TrialResult
