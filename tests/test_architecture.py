@@ -35,12 +35,15 @@ OWNERS: dict[str, str] = {
     "trajectories/readers/_parquet.py": "pyarrow",
     "trajectories/readers/_tensorboard.py": "tensorboard",
     "trajectories/readers/_wandb.py": "wandb",
+    "trials/_ray.py": "ray",
 }
 # The only modules that may import a library.
 ONLY_IN = {
     "transformers": {"language_models/_transformers.py", "trajectories/recording/_hugging_face.py"},
     "lightning": {"trajectories/recording/_lightning.py"},
     "keras": {"trajectories/recording/_keras.py"},
+    "optuna": {"trials/_optuna.py"},
+    "ray": {"trials/_ray.py"},
 }
 LONGEST = 400
 

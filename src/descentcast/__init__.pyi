@@ -68,3 +68,5 @@ from .trajectories import recording as recording
 from .trajectories.recording import record as record
 from .trials import Trial as Trial
 from .trials import TrialResult as TrialResult
+from .trials._optuna import ForecastPruner as ForecastPruner
+from .trials._ray import ForecastStopper as ForecastStopper

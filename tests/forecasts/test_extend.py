@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import descentcast as dc
 from descentcast.errors import ArgumentError, DataError
 from descentcast.forecasts._extend import gather
-from descentcast.forecasts._rest import Past, alone, better_transform, curves, mean_curve, together
+from descentcast.forecasts._rest import TOGETHER, Past, alone, curves, lags_up_to, mean_curve, origins, together
 
 
 def decaying(seed, steps=160, floor=0.3, noise=0.02, drop=None, level=0.0):
@@ -24,7 +24,7 @@ def decaying(seed, steps=160, floor=0.3, noise=0.02, drop=None, level=0.0):
 def sampled(fits, past, seed=0):
     rng = np.random.default_rng(seed)
     counts = np.rint(fits.weights * 400).astype(int)
-    drawn = [f.draw(n, 5, past.ahead, rng)[..., -1].ravel() for f, n in zip(fits.fits, counts, strict=True) if n]
+    drawn = [c.draw(n, 5, past.ahead, rng)[..., -1].ravel() for c, n in zip(fits.candidates, counts, strict=True) if n]
     return np.sort(np.concatenate(drawn))
 
 
@@ -41,7 +41,7 @@ def test_better_than_last_value_and_power_law_and_calibrated():
         shape = [0.2 + (1 + t / 5) ** -0.7, 0.2 + np.exp(-t / 40), np.exp(0.03 * np.cumsum(rng.standard_normal(steps)))]
         y = shape[i % 3] * np.exp(0.04 * rng.standard_normal(steps))
         past, *_ = gather(dc.Trajectory(y[:60]), 90, None, None)
-        z = np.sort(past.transform.inverse(sampled(curves(past), past, i)))
+        z = sampled(curves(past), past, i)
         x, known = np.log(np.arange(1, 61)), np.log(y[:60])
         slope, level = np.polyfit(x, known, 1)
         power = np.exp(level + slope * np.log(150))
@@ -64,9 +64,9 @@ def test_other_runs_tell_what_the_past_cannot():
         beside, *_ = gather(dc.Trajectory(y[:60]), 100, runs, None)
         without, *_ = gather(dc.Trajectory(y[:60]), 100, None, None)
         fits = curves(beside)
-        assert fits.weights[1] > 0.8
+        assert sum(w for w, c in zip(fits.weights, fits.candidates, strict=True) if c.name == TOGETHER) > 0.8
         laws = [sampled(fits, beside), sampled(curves(without), without)]
-        gains.append([crps(law, beside.transform.forward(y[-1:])[0]) for law in laws])
+        gains.append([crps(law, y[-1]) for law in laws])
     own, alone_ = np.mean(gains, axis=0)
     assert own < 0.5 * alone_
 
@@ -75,7 +75,7 @@ def test_deviations_of_other_runs_set_the_spread():
     """Runs that differ by a level that stays: the rest of a run keeps its own level, with the noise of one value."""
     runs = np.stack([decaying(s, level=0.5) for s in range(8)])
     past, *_ = gather(dc.Trajectory(runs[0, :80]), 80, dc.Trajectories.from_arrays(runs[1:]), None)
-    fit = together(past)
+    fit = together(np.log(past.values), np.log(past.others))
     rng = np.random.default_rng(1)
     paths = fit.draw(400, 5, 80, rng)[..., -1].ravel()
     truth = np.log(runs[0, -1])
@@ -86,10 +86,15 @@ def test_deviations_of_other_runs_set_the_spread():
 def test_nothing_later_is_used():
     y = decaying(3)
     past, *_ = gather(dc.Trajectory(y[:80]), 60, None, None)
-    other = Past(np.where(np.arange(80) < 44, past.z, 7.0), past.others, past.times, past.transform)
-    a, b = (alone(p.until(44).z, p.until(44).times, True) for p in (past, other))
+    other = Past(np.where(np.arange(80) < 44, past.values, 7.0), past.others, past.times)
+    a, b = (alone(p.until(44).values, p.until(44).times, True) for p in (past, other))
     assert_array_equal(a.weights, b.weights)
     assert past.until(44).ahead == 36
+    assert origins(80) == [32, 44, 56, 68]
+    scores = [dict(curves(p).rehearsed)[32] for p in (past, other)]
+    lags = lags_up_to(48)
+    # The same forecasts, whose weights alone know what came later.
+    assert_allclose(*(s[lags <= 12] for s in scores), atol=1.0)
 
 
 def test_the_mean_curve_goes_on_where_a_run_ends():
@@ -102,8 +107,29 @@ def test_logarithms_where_they_help():
     t, rng = np.arange(120), np.random.default_rng(0)
     multiplied = np.exp(-t / 30 + 0.1 * rng.standard_normal(120))
     added = 5 + rng.standard_normal(120) * 0.1 - 0.01 * t
-    assert isinstance(better_transform(multiplied, t * 1.0), dc.Log)
-    assert isinstance(better_transform(added - 6, t * 1.0), dc.Identity)
+    one, two, three = (curves(Past(v, np.empty((0, 150)), np.arange(150.0))) for v in (multiplied, added, added - 6))
+    assert isinstance(one.transform, dc.Log)
+    assert len(two.candidates) == 2
+    assert len(three.candidates) == 1
+
+
+def test_the_distribution_function_of_a_mixture_of_coordinates():
+    past = Past(decaying(1)[:60], np.empty((0, 80)), np.arange(80.0))
+    found = curves(past)
+    at, lag = np.array([-1.0, 0.0, 0.4, 0.5, 3.0]), np.array([20])
+    below = found.below(lag, at)[0]
+    drawn = np.concatenate([c.draw(4000, 1, 20, np.random.default_rng(0))[:, 0, -1] for c in found.candidates])
+    weights = np.repeat(found.weights, 4000) / 4000
+    assert_allclose(below, [(weights * (drawn < x)).sum() for x in at], atol=0.02)
+    numeric = (found.below(lag, at + 1e-5) - found.below(lag, at - 1e-5))[0, 2:] / 2e-5
+    exact = [
+        sum(
+            w * np.exp(c.log_density(lag, np.array([x]))[0])
+            for w, c in zip(found.weights, found.candidates, strict=True)
+        )
+        for x in at[2:]
+    ]
+    assert_allclose(numeric, exact, rtol=1e-3, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +200,7 @@ def test_steps_and_strides_are_kept():
     other = dc.Trajectory(decaying(2)[:160:2], steps=20 * np.arange(80) + 5)
     past, _, stride, last = gather(run, 30, dc.Trajectories((other,)), None)
     assert (stride, last) == (10, 395)
-    assert_allclose(past.transform.inverse(past.others[0])[::2], decaying(2)[:70:2])
+    assert_allclose(past.others[0][::2], decaying(2)[:70:2])
 
 
 @pytest.mark.parametrize(

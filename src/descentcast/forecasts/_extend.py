@@ -9,11 +9,11 @@ import pandas as pd
 from descentcast import _checks
 from descentcast._types import RandomState
 from descentcast.encoding import Log
-from descentcast.encoding._coordinates import Identity, Transform
+from descentcast.encoding._coordinates import Transform
 from descentcast.errors import ArgumentError, DataError
 from descentcast.forecasts._basins import minima
 from descentcast.forecasts._marginal import INTERVAL, from_starts, masses_of
-from descentcast.forecasts._rest import Curves, Past, better_transform, curves
+from descentcast.forecasts._rest import Curves, Past, curves
 from descentcast.forecasts._rest_kernel import KernelMember, kernel_member
 from descentcast.forecasts._result import LEVELS, Forecast
 from descentcast.forecasts._sampled import SampledMarginal
@@ -38,7 +38,7 @@ class Extension(Forecast):
         final: The law at the end: q, value, low, high, one row a quantile; `low` and `high` are the 5 % and 95 %
             quantiles of the quantile over draws of kernels and curves.
         members: What foretells, member and weight: the kinds of curve, "other runs", the kernel.
-        transform: The coordinate in which curves were fitted.
+        transform: The coordinate of the grid and of the kernel: that of most of the weight.
         known: The last recorded step.
         stride: Optimizer steps from one row to the next.
     """
@@ -88,8 +88,8 @@ def extend(
     - a kernel fitted to all of them, iterated from the last value: for runs that settle, or choose between minima.
 
     Each is forecast from several origins within what is known (and each other run from as short a beginning), and has
-    the weight that its log scores there give it. Values that are positive are taken in logarithms where that foretells
-    them better. Nothing that came later is used anywhere.
+    the weight that its log scores there give it. Values that are positive are fitted in logarithms too, a candidate of
+    its own. Nothing that came later is used anywhere.
 
     Args:
         run: The recorded part: at least 8 rows, at an even stride.
@@ -123,15 +123,15 @@ def extend(
         raise ArgumentError(f"estimator is a {type(own).__name__}, must be one such as LocalLinearKernel()")
     rng = _checks.generator(random_state)
     found = curves(past)
-    edges = _edges(past, found, rng)
-    member = kernel_member(own, past, found, edges, name)
+    transform = found.transform
+    edges = _edges(past, found, transform, rng)
+    member = kernel_member(own, past, found, transform, edges, name)
     share = member.weight if member.weight >= NEGLIGIBLE else 0.0
-    draws = _draws(found, member, share, past, rng)
-    values = past.transform.inverse(draws)
-    outer = past.transform.inverse(edges)
+    values = _draws(found, member, share, past, transform, rng)
+    outer = transform.inverse(edges)
     kernel = member.on(outer)
-    start = past.transform.inverse(past.z[-1:])
-    density, overflow = _laws(found, member, share, edges, past)
+    start = past.values[-1:]
+    density, overflow = _laws(found, member, share, outer, past, transform)
     basins = minima(kernel)
     ends = np.stack([_histogram(draw[:, -1], outer) for draw in values])
     replicates = np.stack([masses_of(basins, outer, e[None, 1:-1], e[None, [0, -1]]) for e in ends])
@@ -152,7 +152,7 @@ def extend(
         notes=_notes(found, member, share, past, name),
         final=_final(marginal),
         members=_members(found, share),
-        transform=past.transform,
+        transform=transform,
         known=last,
         stride=stride,
     )
@@ -179,12 +179,9 @@ def gather(
     at = run.steps[0] + run.stride * times
     values = run.values[:, index]
     whole = [_at(other, index, at) for other in runs or ()]
-    transform = better_transform(values, times)
-    if isinstance(transform, Log) and any((w <= 0).any() for w in whole):
-        transform = Identity()
-    others = np.array([transform.forward(w) for w in whole]).reshape(len(whole), len(times))
-    others = others[np.isfinite(others[:, : len(values)]).all(axis=1)] if len(others) else others
-    return Past(transform.forward(values), others, times, transform), run.names[index], run.stride, int(run.steps[-1])
+    others = np.array(whole).reshape(len(whole), len(times))
+    others = others[np.isfinite(others[:, : len(values)]).all(axis=1)]
+    return Past(values, others, times), run.names[index], run.stride, int(run.steps[-1])
 
 
 def _at(run: Trajectory, index: int, steps: np.ndarray) -> np.ndarray:
@@ -192,28 +189,34 @@ def _at(run: Trajectory, index: int, steps: np.ndarray) -> np.ndarray:
     return np.interp(steps, run.steps, run.values[:, index], left=np.nan, right=np.nan)
 
 
-def _edges(past: Past, found: Curves, rng: np.random.Generator) -> np.ndarray:
-    """Return a grid over what is known and all but a share of what the curves foretell."""
-    paths = np.concatenate([fit.draw(DRAWS, 16, past.ahead, rng).ravel() for fit in found.fits])
+def _edges(past: Past, found: Curves, transform: Transform, rng: np.random.Generator) -> np.ndarray:
+    """Return a grid over what is known and all but a share of what the curves foretell, in a coordinate."""
+    counts = np.maximum(np.rint(found.weights * DRAWS), found.weights > NEGLIGIBLE).astype(int)
+    drawn = [c.draw(n, 16, past.ahead, rng).ravel() for c, n in zip(found.candidates, counts, strict=True) if n]
+    values = np.concatenate(drawn)
+    paths = transform.forward(values[transform.holds(values)])
     low, high = np.quantile(paths, [OUTSIDE, 1 - OUTSIDE])
-    known = np.concatenate([past.z, past.others[np.isfinite(past.others)]])
+    known = transform.forward(np.concatenate([past.values, past.others[np.isfinite(past.others)]]))
     low, high = min(low, known.min()), max(high, known.max())
     margin = 0.02 * (high - low) or 1.0
     return np.linspace(low - margin, high + margin, CELLS + 1)
 
 
-def _draws(found: Curves, member: KernelMember, share: float, past: Past, rng: np.random.Generator) -> np.ndarray:
+def _draws(
+    found: Curves, member: KernelMember, share: float, past: Past, transform: Transform, rng: np.random.Generator
+) -> np.ndarray:
     """Return drawn paths of all members in numbers that go by their weights, shape (draws, paths, steps)."""
     weights = np.append((1 - share) * found.weights, share)
     counts = np.diff(np.rint(np.concatenate([[0.0], np.cumsum(weights)]) * DRAWS)).astype(int)
-    parts = [fit.draw(n, PATHS, past.ahead, rng) for fit, n in zip(found.fits, counts, strict=False) if n]
+    parts = [c.draw(n, PATHS, past.ahead, rng) for c, n in zip(found.candidates, counts, strict=False) if n]
     if counts[-1]:
-        parts.append(member.draw(int(counts[-1]), PATHS, past.z[-1], past.ahead, rng))
+        start = float(transform.forward(past.values[-1:])[0])
+        parts.append(transform.inverse(member.draw(int(counts[-1]), PATHS, start, past.ahead, rng)))
     return np.concatenate(parts)
 
 
 def _laws(
-    found: Curves, member: KernelMember, share: float, edges: np.ndarray, past: Past
+    found: Curves, member: KernelMember, share: float, edges: np.ndarray, past: Past, transform: Transform
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return density and overflow at each step, step 0 left to the start."""
     below = found.below(np.arange(1, past.ahead + 1), edges)
@@ -221,7 +224,7 @@ def _laws(
     density[1:] = (1 - share) * np.diff(below, axis=1)
     overflow[1:] = (1 - share) * np.column_stack([below[:, 0], 1 - below[:, -1]])
     if share:
-        there, gone = member.laws(past.z[-1], past.ahead)
+        there, gone = member.laws(float(transform.forward(past.values[-1:])[0]), past.ahead)
         density[1:] += share * there[1:]
         overflow[1:] += share * gone[1:]
     return np.maximum(density, 0.0), np.maximum(overflow, 0.0)
@@ -243,8 +246,8 @@ def _final(marginal: SampledMarginal) -> pd.DataFrame:
 
 def _members(found: Curves, share: float) -> pd.DataFrame:
     rows: dict[str, float] = {}
-    for weight, fit in zip(found.weights, found.fits, strict=True):
-        for name, part in fit.groups.items():
+    for weight, candidate in zip(found.weights, found.candidates, strict=True):
+        for name, part in candidate.fit.groups.items():
             rows[name] = rows.get(name, 0.0) + (1 - share) * float(weight) * part
     rows[KERNEL] = share
     return pd.DataFrame({"member": list(rows), "weight": list(rows.values())})
@@ -254,8 +257,9 @@ def _notes(found: Curves, member: KernelMember, share: float, past: Past, name: 
     table = _members(found, share)
     shares = ", ".join(f"{m} {w:.2f}" for m, w in zip(table["member"], table["weight"], strict=True) if w >= 0.005)
     notes = [f"{name}: the rest by {shares}"]
-    if isinstance(past.transform, Log):
-        notes.append(f"{name}: curves were fitted to logarithms")
+    logarithms = sum(w for w, c in zip(found.weights, found.candidates, strict=True) if isinstance(c.transform, Log))
+    if logarithms >= 0.005:
+        notes.append(f"{name}: curves were fitted to logarithms with weight {logarithms:.2f}")
     if len(past.others):
         ended = int((~np.isfinite(past.others[:, -1])).sum())
         notes.append(
@@ -263,6 +267,6 @@ def _notes(found: Curves, member: KernelMember, share: float, past: Past, name: 
         )
     else:
         notes.append("no other runs: what no part of this one shows, such as a later drop of the step size, is unknown")
-    if past.ahead > 4 * len(past.z):
-        notes.append(f"{past.ahead} steps from {len(past.z)} known ones: more than curves can tell")
+    if past.ahead > 4 * len(past.values):
+        notes.append(f"{past.ahead} steps from {len(past.values)} known ones: more than curves can tell")
     return (*notes, *(f"{KERNEL}: {note}" for note in member.kernel.notes if share))

@@ -1,13 +1,13 @@
 """The rest of a run by curves: of its own past, and beside other whole runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from descentcast.encoding import Identity, Log
 from descentcast.encoding._coordinates import Transform
-from descentcast.forecasts._curves import NOISES, TEMPER, CurveFit, blocks, even, fit_curve, log_mean
+from descentcast.forecasts._curves import NOISES, TEMPER, CurveFit, fit_curve, log_mean
 from descentcast.forecasts._shapes import Shapes, library
 
 ALONE, TOGETHER = "its own past", "other runs"
@@ -18,81 +18,100 @@ LEAST_ROWS = 6  # known at an origin
 LAGS = 6
 # Prior deviation of a run's stretch of the mean curve; the smallest deviation of a level, in units of the noise.
 STRETCH, LEAST_LEVEL = 0.3, 0.5
+LEAST_WEIGHT = 1e-4
 TRUSTED_RUNS = 3  # from so many on, what other runs never did is no longer reckoned with
 
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What is known of a run and of others, in the coordinate in which curves are fitted.
+    """What is known of a run and of others.
 
     Attributes:
-        z: The run, shape (T,).
+        values: The run, shape (T,).
         others: Other runs at the same rows and those to come, shape (R, T + H), NaN after their end.
         times: When rows were recorded and will be, in recorded steps from the first, shape (T + H,).
-        transform: From values to z.
     """
 
-    z: np.ndarray
+    values: np.ndarray
     others: np.ndarray
     times: np.ndarray
-    transform: Transform
 
     @property
     def ahead(self) -> int:
         """H, how many rows are to come."""
-        return len(self.times) - len(self.z)
+        return len(self.times) - len(self.values)
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """The coordinates in which curves are fitted: logarithms too where all values are positive."""
+        positive = (self.values > 0).all() and (self.others[np.isfinite(self.others)] > 0).all()
+        return (Identity(), Log()) if positive else (Identity(),)
 
     def until(self, rows: int) -> "Past":
         """Return what was known when only `rows` rows of this run were; those that came are to come."""
-        T = len(self.z)
-        return Past(self.z[:rows], self.others[:, :T], self.times[:T], self.transform)
+        T = len(self.values)
+        return Past(self.values[:rows], self.others[:, :T], self.times[:T])
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One way to tell the rest.
+
+    Attributes:
+        name: What it rests on.
+        transform: The coordinate of its fit.
+        fit: The fit.
+    """
+
+    name: str
+    transform: Transform
+    fit: CurveFit
+
+    def log_density(self, lags: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return the log density of values so many rows ahead, shape (H,)."""
+        law = self.fit.law(lags)
+        return law.log_density(self.transform.forward(values)) + self.transform.log_jacobian(values)
+
+    def below(self, lags: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return the distribution function at values so many rows ahead, (H, n) for n values."""
+        held = self.transform.holds(values)
+        found = np.zeros((len(lags), len(values)))
+        found[:, held] = self.fit.law(lags).below(self.transform.forward(values[held]))
+        return found
+
+    def draw(self, draws: int, paths: int, steps: int, rng: np.random.Generator) -> np.ndarray:
+        """Return paths of values, shape (draws, paths, steps)."""
+        return self.transform.inverse(self.fit.draw(draws, paths, steps, rng))
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Fits that tell the rest, and their weights.
+    """Candidates that tell the rest, and their weights.
 
     Attributes:
-        names: What each is, M of them.
-        fits: The fits.
+        candidates: The candidates, M of them.
         weights: Their weights, shape (M,).
         rehearsed: From how many known rows each origin foretold, and the log density that the mixture gave to what
             came, at the lags of `lags_up_to`.
     """
 
-    names: tuple[str, ...]
-    fits: tuple[CurveFit, ...]
+    candidates: tuple[Candidate, ...]
     weights: np.ndarray
     rehearsed: tuple[tuple[int, np.ndarray], ...] = ()
 
-    def log_density(self, lags: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Return the log density of the mixture at z, so many rows ahead, shape (H,)."""
-        parts = np.stack([fit.law(lags).log_density(z) for fit in self.fits])
-        return log_mean(parts, self.weights)
+    @property
+    def transform(self) -> Transform:
+        """The coordinate of most of the weight."""
+        logarithmic = np.array([isinstance(c.transform, Log) for c in self.candidates])
+        return Log() if self.weights[logarithmic].sum() > 0.5 else Identity()
 
-    def below(self, lags: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Return the distribution function of the mixture at z, shape (H, n)."""
-        return sum(w * fit.law(lags).below(z) for w, fit in zip(self.weights, self.fits, strict=True))  # pyright: ignore[reportReturnType]
-
-
-def better_transform(values: np.ndarray, times: np.ndarray) -> Transform:
-    """Return the logarithm where all values are positive and curves foretell them better in it, else the identity.
-
-    The prequential scores of all candidates are compared as densities of the values themselves.
-    """
-    if (values <= 0).any():
-        return Identity()
-    scores = []
-    for transform in (Identity(), Log()):
-        z = transform.forward(values)
-        ends = blocks(len(z))
-        centres = np.add.reduceat(z, ends[:-1]) / np.diff(ends)
-        fit = alone(z, times, logarithmic=isinstance(transform, Log))
-        jacobian = float(np.sum(transform.log_jacobian(transform.inverse(centres))))
-        scores.append(
-            float(np.logaddexp.reduce(TEMPER * fit.evidence + even(fit.shapes.names), axis=None)) / TEMPER + jacobian
-        )
-    return Log() if scores[1] > scores[0] else Identity()
+    def below(self, lags: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return the distribution function of the mixture at values, shape (H, n)."""
+        found = np.zeros((len(lags), len(values)))
+        for weight, candidate in zip(self.weights, self.candidates, strict=True):
+            if weight > LEAST_WEIGHT:
+                found += weight * candidate.below(lags, values)
+        return found / self.weights[self.weights > LEAST_WEIGHT].sum()
 
 
 def alone(z: np.ndarray, times: np.ndarray, logarithmic: bool) -> CurveFit:
@@ -101,20 +120,20 @@ def alone(z: np.ndarray, times: np.ndarray, logarithmic: bool) -> CurveFit:
     return fit_curve(z, library(times[: len(z)], times[len(z) :], logarithmic), noise, unit, surprise=unit)
 
 
-def together(past: Past) -> CurveFit:
+def together(z: np.ndarray, others: np.ndarray) -> CurveFit:
     """Fit a run as the mean of others, plus a level, a stretch and correlated noise of its own.
 
-    `z(t) = m(t) + a + b m(t) + c(t) + w(t)`, m the mean of R other runs. What they say of a, c and w is in how each
-    deviates from the mean of the rest: the evidence of their deviations weighs the candidates, and their levels at the
-    last known row give the prior deviation of a.
+    `z(t) = m(t) + a + b m(t) + c(t) + w(t)`, m the mean of R other runs, shape (R, T + H). What they say of a, c and w
+    is in how each deviates from the mean of the rest: the evidence of their deviations weighs the candidates, and their
+    levels at the last known row give the prior deviation of a.
     """
-    T = len(past.z)
-    mean = mean_curve(past.others)
-    compared = past.others[:HELD_OUT] if len(past.others) > 1 else []
-    deviations = [o - mean_curve(np.delete(past.others, r, axis=0)) for r, o in enumerate(compared)]
+    T, R = len(z), len(others)
+    mean = mean_curve(others)
+    compared = others[:HELD_OUT] if R > 1 else []
+    deviations = [o - mean_curve(np.delete(others, r, axis=0)) for r, o in enumerate(compared)]
     ended = [d[np.isfinite(d)] for d in deviations]
     ended = [d for d in ended if len(d) >= 3]
-    own = past.z - mean[:T]
+    own = z - mean[:T]
     noise, unit = _scales(own)
     prior, level = np.zeros((len(NOISES), 2)), unit + abs(float(own[-1]))
     if ended:
@@ -129,7 +148,7 @@ def together(past: Past) -> CurveFit:
     shapes = Shapes(
         (TOGETHER, TOGETHER),
         np.column_stack([np.zeros(T), column[:T]]),
-        np.column_stack([np.zeros(past.ahead), column[T:]]),
+        np.column_stack([np.zeros(len(mean) - T), column[T:]]),
     )
     return fit_curve(
         own,
@@ -138,7 +157,7 @@ def together(past: Past) -> CurveFit:
         1.0,
         (level, STRETCH * span),
         prior - prior.max(),
-        surprise=0.0 if len(past.others) >= TRUSTED_RUNS else unit,
+        surprise=0.0 if R >= TRUSTED_RUNS else unit,
         offset=mean[T:],
     )
 
@@ -155,22 +174,31 @@ def mean_curve(others: np.ndarray) -> np.ndarray:
     return first + np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def curves(past: Past) -> Curves:
+def curves(past: Past, within: bool = True, held_out: int = HELD_OUT) -> Curves:
     """Fit what there is, and weigh it by forecasts of what is known.
 
-    From each origin within the run every fit to what came before is scored on what followed, at lags 1, 2, 4, ..., by
-    the mean log density over the lags: one vote an origin, as lags depend on each other. Other runs vote alike, each
-    forecast from as many rows as are known of this one, by itself and by the others.
+    From each origin within the run every candidate's fit to what came before is scored on what followed, at lags 1, 2,
+    4, ..., by the mean log density over the lags: one vote an origin, as lags depend on each other. Other runs vote
+    alike, each forecast from as many rows as are known of this one, by itself and by the others.
+
+    Args:
+        past: What is known.
+        within: Whether origins within the run vote.
+        held_out: How many other runs vote.
     """
-    names = (ALONE, TOGETHER) if len(past.others) else (ALONE,)
-    within = [(rows, _foretold(past.until(rows), past.z[rows:])) for rows in origins(len(past.z))]
-    votes = [scores.mean(axis=1) for _, scores in within]
+    found = _fits(past, past.transforms)
+    scored = []
+    if within:
+        scored = [
+            (rows, _foretold(past.until(rows), past.values[rows:], past.transforms))
+            for rows in origins(len(past.values))
+        ]
+    votes = [scores.mean(axis=1) for _, scores in scored]
     if len(past.others) > 1:
-        votes += [_foretold(then, came).mean(axis=1) for then, came in _other_beginnings(past)]
-    totals = np.sum([np.zeros(len(names)), *votes], axis=0)
+        votes += [_foretold(then, came, past.transforms).mean(axis=1) for then, came in _beginnings(past, held_out)]
+    totals = np.sum([np.zeros(len(found)), *votes], axis=0)
     weights = np.exp(totals - np.logaddexp.reduce(totals))
-    rehearsed = tuple((rows, log_mean(scores, weights)) for rows, scores in within)
-    return Curves(names, _fits(past), weights, rehearsed)
+    return Curves(tuple(found), weights, tuple((rows, log_mean(scores, weights)) for rows, scores in scored))
 
 
 def origins(rows: int) -> list[int]:
@@ -183,25 +211,33 @@ def lags_up_to(rows: int) -> np.ndarray:
     return np.unique(np.geomspace(1, rows, LAGS).round().astype(int))
 
 
-def _fits(past: Past) -> tuple[CurveFit, ...]:
-    own = alone(past.z, past.times, isinstance(past.transform, Log))
-    return (own, together(past)) if len(past.others) else (own,)
+def _fits(past: Past, transforms: Sequence[Transform]) -> list[Candidate]:
+    found = []
+    for transform in transforms:
+        z = transform.forward(past.values)
+        found.append(Candidate(ALONE, transform, alone(z, past.times, isinstance(transform, Log))))
+        if len(past.others):
+            others = np.full_like(past.others, np.nan)
+            known = np.isfinite(past.others)
+            others[known] = transform.forward(past.others[known])
+            found.append(Candidate(TOGETHER, transform, together(z, others)))
+    return found
 
 
-def _foretold(then: Past, came: np.ndarray) -> np.ndarray:
-    """Return the log density of what came by each fit to what was known then, shape (M, lags)."""
+def _foretold(then: Past, came: np.ndarray, transforms: Sequence[Transform]) -> np.ndarray:
+    """Return the log density of what came by each candidate fitted to what was known then, shape (M, lags)."""
     lags = lags_up_to(len(came))
-    return np.stack([fit.law(lags).log_density(came[lags - 1]) for fit in _fits(then)])
+    return np.stack([candidate.log_density(lags, came[lags - 1]) for candidate in _fits(then, transforms)])
 
 
-def _other_beginnings(past: Past) -> Iterator[tuple[Past, np.ndarray]]:
+def _beginnings(past: Past, count: int) -> Iterator[tuple[Past, np.ndarray]]:
     """Yield other runs as if no more was known of them than of this one, beside the rest, and what came."""
-    T = len(past.z)
-    for r, other in enumerate(past.others[:HELD_OUT]):
-        z = other[np.isfinite(other)]
-        if len(z) > T:
-            others = np.delete(past.others, r, axis=0)[:, : len(z)]
-            yield Past(z[:T], others, past.times[: len(z)], past.transform), z[T:]
+    T = len(past.values)
+    for r, other in enumerate(past.others[:count]):
+        values = other[np.isfinite(other)]
+        if len(values) > T:
+            others = np.delete(past.others, r, axis=0)[:, : len(values)]
+            yield Past(values[:T], others, past.times[: len(values)]), values[T:]
 
 
 def _scales(z: np.ndarray) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from descentcast.encoding._coordinates import Transform
 from descentcast.forecasts._marginal import start_laws
 from descentcast.forecasts._rest import Curves, Past, lags_up_to
 from descentcast.kernels import KernelEstimator, TransitionKernel, propagate
@@ -49,22 +50,34 @@ class KernelMember:
         return np.stack([walk(self.kernels[k], np.array([start]), steps, paths, rng)[:, 0, 1:] for k in chosen])
 
 
-def kernel_member(estimator: KernelEstimator, past: Past, found: Curves, edges: np.ndarray, name: str) -> KernelMember:
-    """Fit a kernel to the run and the others, and weigh it against the curves by forecasts from the same origins."""
-    others = [o[np.isfinite(o)] for o in past.others]
-    runs = Trajectories.from_arrays([*others, past.z], names=[name])
-    known = [rows for rows, _ in found.rehearsed]
+def kernel_member(
+    estimator: KernelEstimator, past: Past, found: Curves, transform: Transform, edges: np.ndarray, name: str
+) -> KernelMember:
+    """Fit a kernel to the run and the others, and weigh it against the curves by forecasts from the same origins.
+
+    Args:
+        estimator: The estimator; a fresh copy is fitted.
+        past: What is known.
+        found: The curves.
+        transform: The coordinate of the kernel.
+        edges: Its grid, in that coordinate.
+        name: What the coordinate is called.
+    """
+    z = transform.forward(past.values)
+    others = [transform.forward(o[np.isfinite(o)]) for o in past.others]
+    runs = Trajectories.from_arrays([*others, z], names=[name])
     before = sum(len(o) for o in others)
     fresh = type(estimator)(**estimator.get_params(deep=False))
-    earlier = fresh.fit_forward(runs, edges, [before + rows for rows in known])
+    earlier = fresh.fit_forward(runs, edges, [before + rows for rows, _ in found.rehearsed])
     kernel = fresh.kernel_
     assert isinstance(kernel, TransitionKernel)
     votes = [0.0]
     for (rows, rival), then in zip(found.rehearsed, earlier, strict=True):
         assert isinstance(then, TransitionKernel)
-        came = past.z[rows:]
-        lags = lags_up_to(len(came))
-        votes.append(float(np.mean(_log_density(then, past.z[rows - 1], lags, came[lags - 1]) - rival)))
+        lags = lags_up_to(len(z) - rows)
+        came = past.values[rows:][lags - 1]
+        own = _log_density(then, z[rows - 1], lags, transform.forward(came)) + transform.log_jacobian(came)
+        votes.append(float(np.mean(own - rival)))
     return KernelMember(fresh, kernel, float(1 / (1 + np.exp(-np.clip(np.sum(votes), -50, 50)))))
 
 
