@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +35,7 @@ from benchmarks.tracker_files import Run
 from benchmarks import tracker_files
 from descentcast import reports
 from descentcast.trajectories import read
+from descentcast.trajectories.readers import _wandb_log
 from descentcast.trajectories.readers._event_records import _masked_crc
 
 SMALL = 5
@@ -106,6 +108,47 @@ def multiply_events(path: Path, rows: int) -> Path:
     return target
 
 
+def multiply_log(path: Path, rows: int) -> Path:
+    """Write a log of W&B's of as many steps: the library's own records again and again, at later steps."""
+    from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
+
+    [source] = path.rglob("*.wandb")
+    raws = [window.bytes_of(i) for window in _wandb_log.log_records(source, []) for i in range(len(window.starts))]
+    entries = [Record.FromString(raw) for raw in raws]
+    logged_steps = sum(entry.WhichOneof("record_type") == "history" for entry in entries)
+    target = path.parent / "many.wandb"
+    with target.open("wb") as file:
+        out = bytearray(source.read_bytes()[: _wandb_log.HEAD])
+        for k in range(-(-rows // logged_steps)):
+            for entry, raw in zip(entries, raws, strict=True):
+                if entry.WhichOneof("record_type") == "history":
+                    entry.history.step.num += logged_steps if k else 0
+                    for item in entry.history.item:
+                        if "_step" in (item.key, *item.nested_key):
+                            item.value_json = str(entry.history.step.num)
+                    raw = entry.SerializeToString()
+                elif k and entry.WhichOneof("record_type") != "summary":
+                    continue
+                append_frames(out, raw)
+        file.write(out)
+    return target
+
+
+def append_frames(out: bytearray, record: bytes) -> None:
+    """Append a record to a log of LevelDB's kind."""
+    block, head = _wandb_log.BLOCK, _wandb_log.HEAD
+    first = True
+    while first or record:
+        room = block - len(out) % block
+        if room < head:
+            out += bytes(room)
+            room = block
+        body, record = record[: room - head], record[room - head :]
+        kind = (1 if first else 4) if not record else (2 if first else 3)
+        out += struct.pack("<IHB", zlib.crc32(body, zlib.crc32(bytes([kind]))), len(body), kind) + body
+        first = False
+
+
 def multiply_rows(path: Path, rows: int) -> Path:
     """Repeat the logged rows of a database, their steps shifted, until there are as many."""
     shifts = {
@@ -137,7 +180,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path, int], Path], str, Callable[[Path, 
     "jsonl": ("Python", write_jsonl, "rows", None, "loss"),
     "parquet": ("pyarrow", write_parquet, "rows", None, "loss"),
     "tensorboard": ("torch", by_run(tracker_files.write_tensorboard), "logged", multiply_events, "loss"),
-    "wandb": ("wandb", by_run(tracker_files.write_wandb), "logged", None, "loss"),
+    "wandb": ("wandb", by_run(tracker_files.write_wandb), "logged", multiply_log, "loss"),
     "mlflow": ("mlflow-skinny", by_run(tracker_files.write_mlflow_database), "logged", multiply_rows, "loss"),
     "mlflow folder": ("mlflow-skinny", by_run(tracker_files.write_mlflow_folder), "logged", None, "loss"),
     "trackio": ("trackio", by_run(tracker_files.write_trackio), "logged", multiply_rows, "loss"),

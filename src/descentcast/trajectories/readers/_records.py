@@ -81,6 +81,12 @@ class Points:
         found[0].append(step)
         found[1].append(cell)
 
+    def extend(self, name: str, steps: np.ndarray, values: np.ndarray) -> None:
+        """Add many points."""
+        found = self._points.setdefault(name, (array("q"), array("d")))
+        found[0].frombytes(steps.astype(np.int64).tobytes())
+        found[1].frombytes(values.astype(np.float64).tobytes())
+
     def series(self, aside: tuple[str, ...] = (), notes: Mapping[str, str] | None = None) -> dict[str, Series]:
         """Return the series, in order of appearance of their first number; those named in `aside` are aside."""
         out = {}

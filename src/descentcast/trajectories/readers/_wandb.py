@@ -1,24 +1,19 @@
 """W&B: the `.wandb` file of a run's folder, offline or not: a log of protocol buffers. Owns wandb.
 
-The file is LevelDB's log: blocks of 32 KiB, in them records of a checksum, a length, a kind and bytes; a record that
-does not fit is split over blocks. wandb itself has no public reader of it.
+Its frames are found and checked in `_wandb_log`, what was logged at each step is decoded in `_wandb_history`; the rest,
+and what is written in any other way, goes through wandb's own messages. wandb itself has no public reader of the file.
 """
 
 import json
-import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from descentcast.errors import DataError
 from descentcast.trajectories.readers._records import Points, Record, missing, plain_setting, whole_step
+from descentcast.trajectories.readers._wandb_history import OWN_STEP, add_history, value_of
+from descentcast.trajectories.readers._wandb_log import log_records
 
-HEADER, BLOCK, HEAD = b":W&B", 1 << 15, 7
-FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 ASIDE = ("_runtime", "_timestamp")
-STEP, INNER = "_step", "_"
-NUMBER = "-0123456789NI"  # how a number begins in JSON, NaN and Infinity among them
+INNER = "_"
 
 
 def read_wandb(path: Path) -> list[Record]:
@@ -34,19 +29,24 @@ def read_wandb(path: Path) -> list[Record]:
     damage: list[str] = []
     points, run = Points(str(path)), None
     configuration: dict[str, Any] = {}
-    for raw in _records(path.read_bytes(), path, damage):
+
+    def rest(_: int, raw: bytes) -> None:
+        nonlocal run
         try:
             entry: Any = Entry.FromString(raw)
         except Exception:  # protobuf's DecodeError is not public in all its implementations.
-            continue  # Sound by its checksum, so written so: of a kind that is not known.
+            return  # Sound by its checksum, so written so: of a kind that is not known.
         kind = entry.WhichOneof("record_type")
         if kind == "history":
             _log(points, entry.history, path)
         elif kind == "run":
             run = entry.run
-            configuration |= _settings(run.config)
+            configuration.update(_settings(run.config))
         elif kind == "config":
-            configuration |= _settings(entry.config)
+            configuration.update(_settings(entry.config))
+
+    for records in log_records(path, damage):
+        add_history(points, records, str(path), rest)
     own = {name: value for name, value in configuration.items() if not name.startswith(INNER)}
     setting = plain_setting(own)
     labels: dict[str, Any] = dict(setting) | {"tags": "", "group": "", "job_type": ""}
@@ -59,54 +59,18 @@ def read_wandb(path: Path) -> list[Record]:
     ]
 
 
-def _records(data: bytes, path: Path, damage: list[str]) -> Iterator[bytes]:
-    """Yield the records of a log, as far as its checksums hold; what is wrong is added to `damage`."""
-    if not data.startswith(HEADER):
-        raise DataError(f"{path}: not a file of W&B's: it does not begin with {HEADER.decode()!r}")
-    head_of = struct.Struct("<IHB").unpack_from
-    at, end, whole, parts = HEAD, len(data), 0, b""
-    while at < end:
-        room = BLOCK - at % BLOCK
-        if room < HEAD:
-            at += room  # No head fits: the rest of the block is filled with zeros.
-            continue
-        if at + HEAD > end:
-            damage.append(f"cut off within record {whole + 1}")
-            return
-        checksum, length, kind = head_of(data, at)
-        body = data[at + HEAD : at + HEAD + length]
-        if len(body) < length:
-            damage.append(f"cut off within record {whole + 1}")
-            return
-        if zlib.crc32(body, zlib.crc32(bytes([kind]))) != checksum or kind not in (FULL, FIRST, MIDDLE, LAST):
-            damage.append(f"record {whole + 1} is damaged: it and what follows are left out")
-            return
-        at += HEAD + length
-        parts = body if kind in (FULL, FIRST) else parts + body
-        if kind in (FULL, LAST):
-            whole += 1
-            yield parts
-
-
 def _log(points: Points, history: Any, path: Path) -> None:
     step, cells = history.step.num, []
     for item in history.item:
         name = item.key or ".".join(item.nested_key)
-        cell = _value(item.value_json)
-        if name == STEP:
+        cell = value_of(item.value_json)
+        if name == OWN_STEP:
             step = cell
         elif not isinstance(cell, dict):
             cells.append((name, cell))
     at = whole_step(str(path), step)
     for name, cell in cells:
         points.add(name, at, cell)
-
-
-def _value(text: str) -> Any:
-    try:
-        return float(text) if text[:1] in NUMBER and text else json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _settings(record: Any) -> dict[str, Any]:

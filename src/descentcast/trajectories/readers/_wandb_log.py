@@ -1,0 +1,110 @@
+"""The records of a `.wandb` file, found and checked many at once.
+
+The file is LevelDB's log: blocks of 32 KiB, in them frames of a checksum, a length, a kind and bytes; a record that
+does not fit is split over blocks. Every block begins with a frame, so blocks are walked side by side.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from descentcast.errors import DataError
+
+HEADER, BLOCK, HEAD = b":W&B", 1 << 15, 7
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+WINDOW = 512 * BLOCK  # bytes looked at together
+PADDING = 64  # zeros after the bytes: what looks a little past the end of a record finds something
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Some records of a log, in the order in which they were written.
+
+    Attributes:
+        buffer: Bytes, with zeros at the end.
+        starts: Where each record begins in them.
+        ends: Where each record ends.
+    """
+
+    buffer: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+    def bytes_of(self, record: int) -> bytes:
+        """Return the bytes of one record."""
+        return self.buffer[self.starts[record] : self.ends[record]].tobytes()
+
+
+def log_records(path: Path, damage: list[str]) -> Iterator[Records]:
+    """Yield the records of a log window by window, as far as its checksums hold; what is wrong is added to `damage`.
+
+    Raises:
+        DataError: The file does not begin as W&B's do.
+    """
+    with path.open("rb") as file:
+        whole, part, first = 0, b"", HEAD
+        while data := file.read(WINDOW):
+            if first and not data.startswith(HEADER):
+                raise DataError(f"{path}: not a file of W&B's: it does not begin with {HEADER.decode()!r}")
+            view = np.frombuffer(data, dtype=np.uint8)
+            starts, lengths, kinds = _frames(view, first)
+            sound, fault = _sound(data, starts, lengths, kinds, first)
+            found, part = _joined(view, starts[:sound] + HEAD, lengths[:sound], kinds[:sound], part)
+            whole += len(found.starts)
+            yield found
+            if fault:
+                damage.append(fault.format(whole + 1))
+                return
+            first = 0
+
+
+def _frames(view: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where frames begin, how many bytes they hold and of which kind they are, as they say themselves."""
+    at = np.arange(0, len(view), BLOCK)
+    ends = np.minimum(at + BLOCK, len(view)) - HEAD
+    at[0] = first
+    found = [at[:0]]
+    while len(at):
+        there = at <= ends
+        at, ends = at[there], ends[there]
+        found.append(at)
+        at = at + HEAD + view[at + 4] + (view[at + 5].astype(np.int64) << 8)
+    starts = np.sort(np.concatenate(found))
+    return starts, view[starts + 4] + (view[starts + 5].astype(np.int64) << 8), view[starts + 6]
+
+
+def _sound(data: bytes, starts: np.ndarray, lengths: np.ndarray, kinds: np.ndarray, first: int) -> tuple[int, str]:
+    """Return how many frames are sound before the first that is not, and what is wrong with that."""
+    ends = starts + HEAD + lengths
+    damaged, cut = "record {} is damaged: it and what follows are left out", "cut off within record {}"
+    odd = (kinds < FULL) | (kinds > LAST) | (ends > (starts // BLOCK + 1) * BLOCK)
+    sums = np.frombuffer(data, dtype=np.uint8)[starts[:, None] + np.arange(4)].view("<u4")[:, 0] if len(starts) else []
+    bodies = memoryview(data)
+    own = [zlib.crc32(bodies[a:b]) for a, b in zip((starts + 6).tolist(), ends.tolist(), strict=True)]
+    wrong = np.flatnonzero(odd | (np.array(own, dtype=np.uint32) != sums) | (ends > len(data)))
+    if len(wrong):
+        return int(wrong[0]), cut if ends[wrong[0]] > len(data) else damaged
+    end = int(ends[-1]) if len(ends) else first
+    rest = len(data) - end  # Of a block with no room for a head, the rest is zeros.
+    return len(starts), cut if rest and BLOCK - end % BLOCK >= HEAD else ""
+
+
+def _joined(
+    view: np.ndarray, starts: np.ndarray, lengths: np.ndarray, kinds: np.ndarray, part: bytes
+) -> tuple[Records, bytes]:
+    """Return the records of frames, and the beginning of one that goes on; those that were split are put behind."""
+    starts, ends = starts.copy(), starts + lengths
+    behind, at = [], len(view)
+    for i in np.flatnonzero(kinds != FULL).tolist():
+        body = view[starts[i] : ends[i]].tobytes()
+        part = body if kinds[i] == FIRST else part + body
+        if kinds[i] == LAST:
+            behind.append(part)
+            starts[i], ends[i] = at, at + len(part)
+            at, part = at + len(part), b""
+    kept = (kinds == FULL) | (kinds == LAST)
+    more = np.frombuffer(b"".join(behind) + bytes(PADDING), dtype=np.uint8)
+    return Records(np.concatenate([view, more]), starts[kept], ends[kept]), part
