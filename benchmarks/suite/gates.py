@@ -16,7 +16,7 @@ from benchmarks.suite.tables import (
     one_step_values,
     ratio,
 )
-from benchmarks.suite.whole_kernel import HALF, LINEAR, MODEL, SETTINGS
+from benchmarks.suite.whole_kernel import BOTH, HALF, HALF_OF_BOTH, LINEAR, MODEL, SETTINGS
 
 TRAINED = ("adapter", "descent-small")
 GAUSSIAN = tuple(name for name, chain in REPORTING.items() if chain.gaussian)
@@ -62,25 +62,26 @@ def _one_step(model: str, values: Values) -> Iterator[Row]:
 
 def _ratios(model: str, values: dict[str, Values]) -> Iterator[Row]:
     for setting in SETTINGS:
-        for place, limit in RATIOS.items():
-            if found := ratio(values[place], f"{model}, {MODEL}", setting, REPORTING):
-                yield _row(model, f"ratio to local-linear, probed, {place} cells, {setting}", found[0], limit)
-        if found := ratio(values["visited"], f"{model}, {HALF}", setting, REPORTING):
-            yield _row(
-                model, f"ratio to local-linear, half and half, visited cells, {setting}", found[0], RATIO_OF_HALF
-            )
+        for rows in (MODEL, BOTH):
+            for place, limit in RATIOS.items():
+                if found := ratio(values[place], f"{model}, {rows}", setting, REPORTING):
+                    yield _row(model, f"ratio to local-linear, {rows}, {place} cells, {setting}", found[0], limit)
+        for rows in (HALF, HALF_OF_BOTH):
+            if found := ratio(values["visited"], f"{model}, {rows}", setting, REPORTING):
+                yield _row(model, f"ratio to local-linear, {rows}, visited cells, {setting}", found[0], RATIO_OF_HALF)
 
 
 def _landing(model: str, values: Values) -> Iterator[Row]:
-    families = [family for name, _, family in values if name == f"{model}, {MODEL}"]
-    if not families:
-        return
-    ours, theirs = (
-        sum(mean_and_error(values[name, "4 runs", f])[0] for f in families) / len(families)
-        for name in (f"{model}, {MODEL}", LINEAR)
-    )
-    yield _row(model, "total variation of the landing, wells", ours, LANDING)
-    yield _row(model, "the same, against local-linear", ours, theirs)
+    for rows in (MODEL, BOTH):
+        families = [family for name, _, family in values if name == f"{model}, {rows}"]
+        if not families:
+            continue
+        ours, theirs = (
+            sum(mean_and_error(values[name, "4 runs", f])[0] for f in families) / len(families)
+            for name in (f"{model}, {rows}", LINEAR)
+        )
+        yield _row(model, f"total variation of the landing, wells, {rows}", ours, LANDING)
+        yield _row(model, "the same, against local-linear", ours, theirs)
 
 
 def _losses(model: str, values: Values) -> Iterator[Row]:

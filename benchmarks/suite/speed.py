@@ -3,9 +3,10 @@
 import time
 
 from benchmarks.suite.chains import CELLS, Chain
-from benchmarks.suite.whole_kernel import in_context, recorded
+from benchmarks.suite.one_step import DIGITS, VIEWS
+from benchmarks.suite.whole_kernel import recorded
 
-from descentcast.kernels import default_edges
+from descentcast.kernels import InContextKernel, default_edges
 from descentcast.language_models import LanguageModel
 
 REPEATS, LONG = 3, 5.0
@@ -24,7 +25,7 @@ def kernel_seconds(chain: Chain, seed: int, model: LanguageModel) -> dict[str, f
     for repeat in range(1 + REPEATS):
         getattr(model, "forget", lambda: None)()
         ticks, before = [time.perf_counter()], time.process_time()
-        estimator = in_context(model, seed)
+        estimator = InContextKernel(model, DIGITS, VIEWS, rows="probed", random_state=seed)
         estimator.progress = lambda *_, ticks=ticks: ticks.append(time.perf_counter())
         estimator.fit(runs, edges)
         times.append((time.perf_counter() - ticks[0], ticks[-1] - ticks[0], time.process_time() - before))

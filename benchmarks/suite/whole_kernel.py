@@ -1,4 +1,4 @@
-"""Whole kernels off 240 values: probed rows by what was visited, mixtures, landings from starts that nobody ran.
+"""Whole kernels off 240 values: rows by what was visited, mixtures, landings from starts that nobody ran.
 
 The values come in one run or in four from starts spread over the family's interval. The grid is `default_edges` of the
 runs with 100 cells, the same for all; a row is compared, overflow included, with the true kernel's on the same cells.
@@ -20,7 +20,10 @@ from descentcast.trajectories import Trajectories
 VALUES = 240
 SETTINGS = {"1 run": 1, "4 runs": 4}
 PLACES = ("visited", "inside", "outside")
-TRUE, LINEAR, HALF, MODEL = "true kernel", "local-linear", "half and half", "probed"
+TRUE, LINEAR = "true kernel", "local-linear"
+# A language model's rows: read at visits, probed, the even mixture of the two, and mixtures with local-linear.
+VISITED, MODEL, BOTH = "visited", "probed", "visited and probed"
+HALF, HALF_OF_BOTH = "half and half", "visited and probed, half and half"
 # Landings: unseen starts, horizon, simulated runs a start.
 STARTS, HORIZON, SIMULATED = 9, 60, 5_000
 
@@ -31,7 +34,7 @@ def whole_kernel(chain: Chain, seed: int, model: LanguageModel | None, settings:
     Args:
         chain: The chain.
         seed: Seed of the runs: every estimator sees the same ones.
-        model: A language model, whose rows are probed, or None for the classical estimators.
+        model: A language model, or None for the classical estimators.
         settings: Numbers of runs by name; by default 1 and 4.
 
     Returns:
@@ -49,8 +52,12 @@ def whole_kernel(chain: Chain, seed: int, model: LanguageModel | None, settings:
         if model is None:
             kernels |= {other: fitted(estimator, runs, edges) for other, estimator in CLASSICAL.items()}
         else:
-            kernels[MODEL] = fitted(in_context(model, seed), runs, edges)
-            kernels[HALF] = half_and_half(kernels[MODEL], kernels[LINEAR])
+            kernels |= read(model, runs, edges, seed)
+            kernels |= {
+                half: half_and_half(kernels[name], kernels[LINEAR])
+                for name, half in ((MODEL, HALF), (BOTH, HALF_OF_BOTH))
+                if name in kernels
+            }
         seconds = time.perf_counter() - started
         places = place_of(kernels[LINEAR])
         by_place = {
@@ -68,9 +75,14 @@ def whole_kernel(chain: Chain, seed: int, model: LanguageModel | None, settings:
     return found
 
 
-def in_context(model: LanguageModel, seed: int) -> dc.InContextKernel:
-    """Return the estimator that probes every row of a language model."""
-    return dc.InContextKernel(model, DIGITS, VIEWS, rows="probed", random_state=seed)
+def read(model: LanguageModel, runs: Trajectories, edges: np.ndarray, seed: int) -> dict[str, TransitionKernel]:
+    """Return a language model's kernels: its rows at visits alone if it was not trained on restarts, else all three."""
+    if not model.restarts:
+        return {VISITED: fitted(dc.InContextKernel(model, DIGITS, VIEWS, "visited", random_state=seed), runs, edges)}
+    estimator = dc.InContextKernel(model, DIGITS, VIEWS, "both", random_state=seed)
+    both, (reading,) = fitted(estimator, runs, edges), estimator._readings
+    visited, probed = (part.kernel(rule, "quantile") for part, rule in zip(reading.parts, reading.rules, strict=True))
+    return {VISITED: visited, MODEL: probed, BOTH: both}
 
 
 def fitted(estimator: KernelEstimator, runs: Trajectories, edges: np.ndarray) -> TransitionKernel:

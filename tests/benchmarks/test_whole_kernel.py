@@ -5,9 +5,12 @@ import pytest
 from benchmarks.suite.chains import REPORTING, rows_of
 from benchmarks.suite.measures import compare
 from benchmarks.suite.whole_kernel import (
+    BOTH,
     HALF,
+    HALF_OF_BOTH,
     MODEL,
     TRUE,
+    VISITED,
     half_and_half,
     landed,
     landings,
@@ -90,8 +93,13 @@ def test_places_follow_the_visits():
 def test_a_model_is_compared_with_local_linear_on_the_same_runs(fake_model):
     found = whole_kernel(REPORTING["quadratic"], 0, fake_model, {"4 runs": 4})["4 runs"]
     classical = whole_kernel(REPORTING["quadratic"], 0, None, {"4 runs": 4})["4 runs"]
-    assert set(found["rows"]) == {MODEL, HALF, "local-linear"}
+    assert set(found["rows"]) == {VISITED, MODEL, BOTH, HALF, HALF_OF_BOTH, "local-linear"}
     assert found["rows"]["local-linear"] == classical["rows"]["local-linear"]
-    both = found["rows"]["local-linear"]["visited"]["bhattacharyya"], found["rows"][MODEL]["visited"]["bhattacharyya"]
+    distance = {name: rows["visited"]["bhattacharyya"] for name, rows in found["rows"].items()}
     # The distance is convex in a law.
-    assert found["rows"][HALF]["visited"]["bhattacharyya"] <= np.mean(both) + 1e-9
+    for one, two, mixture in (
+        ("local-linear", MODEL, HALF),
+        ("local-linear", BOTH, HALF_OF_BOTH),
+        (VISITED, MODEL, BOTH),
+    ):
+        assert distance[mixture] <= (distance[one] + distance[two]) / 2 + 1e-9
