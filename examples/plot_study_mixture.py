@@ -83,7 +83,7 @@ figure, axes = pictures.figure(1, 2, (11, 4.2), width_ratios=[1, 1.35])
 ax = axes[0, 0]
 for (low, high), colour in zip(basins, COLOURS, strict=True):
     ax.axhspan(low, high, color=colour, alpha=0.12, linewidth=0)
-for run in report[::16]:
+for run in report[::13]:
     ax.plot(run.steps, run.values[:, 0], color=pictures.GREY, linewidth=0.5, alpha=0.7)
 for run in given:
     ax.plot(run.steps, run.values[:, 0], color=pictures.INK, linewidth=1.5)
@@ -103,5 +103,9 @@ for side, shares, name in ((-0.2, forecast, "forecast"), (0.2, truth, "real")):
         bottom += share
 ax.set_xticks(places, [f"{s:g}" for s in starts])
 ax.set(xlabel="start of the first mean, cm; the other two start anywhere", ylabel="where it ends", ylim=(0, 1))
-ax.legend(frameon=False, fontsize=7.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+ax.legend(frameon=False, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+reached = np.unique(np.searchsorted(BORDERS, [run.values[-1, 0] for run in given]))
+missed = [species for i, species in enumerate(SPECIES) if i not in reached]
+note = f"no given run ended on {missed[0]}: a forecast cannot know of it" if missed else ""
+pictures.titled(ax, "Forecast, and 100 real runs from each start", note)
 pictures.save(figure, "study_mixture.png")

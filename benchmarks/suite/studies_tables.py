@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from benchmarks.suite import studies_data as data
 from benchmarks.suite.store import Store
-from benchmarks.suite.studies_work import CURVES, LANDINGS, PARTS, REST
+from benchmarks.suite.studies_work import ALL, CURVES, LANDINGS, PARTS, REST
 
 Row = dict[str, Any]
 # Which real runs one forecast stands for, in words and in number.
@@ -28,14 +28,19 @@ def tables(store: Store) -> dict[str, list[Row]]:
             row for s in curves for row in [*values(s, known[s], "partial"), *rests(s, known.get(s + REST, []))]
         ],
         "Landings: total variation from the real runs, right basin": [
-            row for study in landing for row in landings(study, known[study])
+            row
+            for study in landing
+            for records in (known[study], known.get(study + ALL, []))
+            for row in landings(study, records)
         ],
-        "Step sizes that nobody ran: CRPS": [r for s in STEPS if s in known for r in steps(s, known[s], "crps")],
-        "Step sizes that nobody ran: share of runs that diverge": [
-            r for s in STEPS if s in known for r in steps(s, known[s], "probability")
-        ],
+        **{
+            f"{study}, step sizes that nobody ran: {title}": steps(known[study], key)
+            for study in STEPS
+            if study in known
+            for title, key in (("CRPS", "crps"), ("share of runs that diverge", "probability"))
+        },
         "Processor seconds, and from where on a forecast is cheaper": [
-            cost(s, found) for s, found in known.items() if not s.endswith(REST)
+            cost(s, found) for s, found in known.items() if not s.endswith((REST, ALL))
         ],
     }
 
@@ -83,7 +88,7 @@ def rests(study: str, records: list[Row]) -> list[Row]:
 def landings(study: str, records: list[Row]) -> list[Row]:
     """Return one row a method: total variation of landings, and the share of runs that end in the likeliest basin."""
     rows = []
-    for method in records[0]["values"]["landing"]:
+    for method in records[0]["values"]["landing"] if records else ():
         found = [r["values"]["landing"][method] for r in records]
         rows.append(
             {
@@ -97,24 +102,24 @@ def landings(study: str, records: list[Row]) -> list[Row]:
     return rows
 
 
-def steps(study: str, records: list[Row], key: str) -> list[Row]:
+def steps(records: list[Row], key: str) -> list[Row]:
     """Return one row a method, one column a step size."""
     sizes = list(records[0]["values"]["steps"])
     sizes.sort(key=float)
     methods = list(records[0]["values"]["steps"][sizes[0]]["methods"])
     rows = []
     for method in methods:
-        row: Row = {"study": study, "method": method}
+        row: Row = {"method": method}
         for size in sizes:
             found = [r["values"]["steps"][size] for r in records]
             if key == "crps":
                 row[size] = with_error(np.array([f["methods"][method]["crps"] for f in found]), 3)
             else:
-                row[size] = f"{np.mean([f['probability'][method] for f in found]):.2f}"
+                row[size] = f"{max(np.mean([f['probability'][method] for f in found]), 0.0):.2f}"
         rows.append(row)
     if key != "crps":
         truth = {size: f"{records[0]['values']['steps'][size]['diverged']:.2f}" for size in sizes}
-        rows.append({"study": study, "method": "real runs", **truth})
+        rows.append({"method": "real runs", **truth})
     return rows
 
 

@@ -7,7 +7,7 @@ and the forecast.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,9 @@ MODEL, VIEWS = "descent-small", 4
 STACK, MODEL_ALONE, LINEAR, DENSITY = "stack", MODEL, "local-linear kernel", "conditional density"
 MEAN, POWER, LAST = "mean of the given runs", "power law", "last value"
 CHANGE, CLOCK = "change of the given runs from there", "given runs at equal step size times steps"
+LINE = "autoregressive kernel"
 EXTEND, EXTEND_ALONE = "extend, with the given runs", "extend, by itself"
-REST, RESTS = "_rest", 5
+REST, RESTS, ALL = "_rest", 5, "_all"
 STEP_CELLS = 200
 PAIR = 2
 CURVES = {"digits_mlp": "validation:0", "digits_cnn": "validation:0", "transformer": "val_loss"}
@@ -183,11 +184,22 @@ def schedule_aware(study: str, two: dc.Trajectories, starts: np.ndarray, steps: 
     whole = data.runs(study, "given", [CURVES[study], "step_size"])
     names = {run.run for run in two}
     chosen = dc.Trajectories(tuple(in_logs(run) for run in whole if run.run in names))
-    rates = chosen[0].values[:, 1]
-    fit = dc.phased(chosen, ahead=rates[len(rates) - 1 - steps : -1])
-    grid = fit.kernel_.at(0).edges
+    rates = three_levels(chosen[0].values[:-1, 1])
+    chain = dc.phased(chosen, ahead=rates[len(rates) - steps :], rates=rates).kernel_
+    grid = chain.edges
     began = np.clip(np.log(starts), grid[0], grid[-1] - 1e-9)
-    return {"local-linear, a kernel a phase": laws.of_forecast(dc.forecast(fit, began, steps), log=False)}
+    return {"local-linear, three phases": laws.of_forecast(dc.forecast(chain, began, steps), log=False)}
+
+
+def three_levels(rates: np.ndarray) -> np.ndarray:
+    """Return warm-up, the part above half of the peak and the part below it as one learning rate each.
+
+    The phases that `phased` takes by itself from a warm-up and a cosine have one or two recorded steps each; on the
+    development runs their kernels were useless.
+    """
+    peak = int(rates.argmax())
+    phase = np.where(np.arange(len(rates)) < peak, 0, np.where(rates > rates[peak] / 2, 1, 2))
+    return np.array([np.exp(np.log(rates[phase == p]).mean()) for p in range(3)])[phase]
 
 
 def in_logs(run: dc.Trajectory) -> dc.Trajectory:
@@ -195,43 +207,81 @@ def in_logs(run: dc.Trajectory) -> dc.Trajectory:
     return replace(run, values=np.column_stack([np.log(run.values[:, 0]), run.values[:, 1:]]))
 
 
+@dataclass(frozen=True)
+class Landed:
+    """Where the report runs of a study of landings went: starts (m,), final values and basins (m, runs)."""
+
+    starts: np.ndarray
+    finals: np.ndarray
+    basins: np.ndarray
+    count: int
+
+    def scores(self, landed: dict[str, np.ndarray]) -> Values:
+        """Return by method total variation and share in the likeliest basin by start; landings (m, basins + 1)."""
+        shares = np.stack([np.bincount(row, minlength=self.count + 1) for row in self.basins]) / self.basins.shape[1]
+        return {
+            name: {
+                "total_variation": (0.5 * np.abs(p - shares).sum(axis=1)).round(5).tolist(),
+                "right": [float((row == q[:-1].argmax()).mean()) for row, q in zip(self.basins, p, strict=True)],
+                "probability": p.round(4).tolist(),
+            }
+            for name, p in landed.items()
+        }
+
+
+def landed_runs(study: str) -> Landed:
+    """Return where the report runs went."""
+    column, basins = LANDINGS[study]
+    starts = np.array(data.seeds(study)["report_starts"])
+    report = data.runs(study, "report", [column])
+    finals = np.stack([[run.values[-1, 0] for run in report if run.arm == f"from {s:g}"] for s in starts])
+    return Landed(starts, finals, basin_of(study, finals), len(basins))
+
+
+def basin_of(study: str, values: np.ndarray) -> np.ndarray:
+    """Return the number of the basin that each value is in."""
+    basins = LANDINGS[study][1]
+    return np.searchsorted([low for low, _ in basins[1:]], values, side="right")
+
+
 def landings(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
     """Forecast where the report runs land, from every set of given runs."""
     column, basins = LANDINGS[study]
-    fixed = data.seeds(study)
-    starts = np.array(fixed["report_starts"])
-    report = data.runs(study, "report", [column])
-    finals = np.stack([[run.values[-1, 0] for run in report if run.arm == f"from {s:g}"] for s in starts])
-    edges = np.array([basins[0][0], *[high for _, high in basins]])
-    observed = np.clip(np.searchsorted(edges, finals, side="right") - 1, 0, len(basins) - 1)
-    shares = np.stack([np.bincount(row, minlength=len(basins) + 1) for row in observed]) / observed.shape[1]
+    real = landed_runs(study)
+    starts, finals = real.starts, real.finals
     given = data.runs(study, "given", [column])
-    for number, few in remaining(sets(given, len(fixed["given_starts"])), done):
+    for number, few in remaining(sets(given, len(data.seeds(study)["given_starts"])), done):
         steps = len(few[0]) - 1
         kernels, seconds = fitted(few, log=False, edges=grid(few, starts))
         results, seconds_forecast = forecasts(kernels, starts, steps, basins)
         landed = {name: masses(result, len(basins)) for name, result in results.items()}
         ends = np.array([run.values[-1, 0] for run in few])
-        seen = np.bincount(np.searchsorted(edges, ends, side="right") - 1, minlength=len(basins) + 1) / len(few)
+        seen = np.bincount(basin_of(study, ends), minlength=len(basins) + 1) / len(few)
         landed[MEAN] = np.tile(seen, (len(starts), 1))
-        landed[LAST] = np.eye(len(basins) + 1)[np.searchsorted(edges, starts, side="right") - 1]
+        landed[LAST] = np.eye(len(basins) + 1)[basin_of(study, starts)]
         by_law = {name: repeated(laws.of_forecast(result, log=False), finals) for name, result in results.items()}
         by_law[MEAN] = laws.mean_of(ends, finals.size)
         known = [run.values[:, 0] for run in few]
         by_law[LAST] = repeated(laws.last_value(starts, known, steps), finals)
         values = {
             "methods": scored(by_law, finals.ravel(), CENSORED[study]),
-            "landing": {
-                name: {
-                    "total_variation": (0.5 * np.abs(p - shares).sum(axis=1)).round(5).tolist(),
-                    "right": [float((observed[i] == row[:-1].argmax()).mean()) for i, row in enumerate(p)],
-                    "probability": p.round(4).tolist(),
-                }
-                for name, p in landed.items()
-            },
+            "landing": real.scores(landed),
             "seconds": seconds + seconds_forecast,
         }
         yield number, values
+
+
+def landings_of_all(part: str, done: set[int]) -> Iterator[tuple[int, Values]]:
+    """Forecast landings from all given runs at once: what more runs would mend, and what they would not."""
+    study = part.removesuffix(ALL)
+    column, basins = LANDINGS[study]
+    real = landed_runs(study)
+    for number, runs in remaining([data.runs(study, "given", [column])], done):
+        began = time.process_time()
+        kernel = dc.LocalLinearKernel().fit(runs, grid(runs, real.starts)).kernel_
+        result = dc.forecast(kernel, real.starts, len(runs[0]) - 1, inside(basins, kernel))
+        landed = {f"{LINEAR}, {len(runs)} runs": masses(result, len(basins))}
+        yield number, {"landing": real.scores(landed), "seconds": time.process_time() - began}
 
 
 def grid(runs: dc.Trajectories, starts: np.ndarray) -> np.ndarray:
@@ -254,6 +304,8 @@ def step_sizes(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
         known, steps = two.coordinate(0), len(two[0]) - 1
         edges = np.linspace(low, high, STEP_CELLS + 1)
         kernels, seconds = fitted(two, log=False, edges=edges)
+        if linear:
+            kernels[LINE] = dc.AutoregressiveKernel().fit(two, edges).kernel_
         kernels[STACK] = kernels[STACK].kernel_  # without resampled kernels: eight forecasts need no intervals
         found: Values = {}
         for size in [fixed["given_step"], *fixed["report_steps"]]:
@@ -332,6 +384,7 @@ PARTS: dict[str, Callable[[str, set[int]], Iterator[tuple[int, Values]]]] = {
     **{f"{study}{REST}": rests for study in CURVES},
     "minimum": landings,
     "mixture": landings,
+    **{f"{study}{ALL}": landings_of_all for study in LANDINGS},
     "step_size_linear": step_sizes,
     "step_size": step_sizes,
 }

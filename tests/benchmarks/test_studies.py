@@ -12,7 +12,13 @@ from scipy.stats import norm
 import descentcast as dc
 
 STUDIES = ("digits_mlp", "digits_cnn", "transformer", "minimum", "mixture", "step_size", "step_size_linear")
-COLUMN = {"minimum": "a", "mixture": "means[0]", "step_size_linear": "error", "digits_mlp": "validation:0"}
+COLUMN = {
+    "digits_mlp": "validation:0",
+    "minimum": "a",
+    "mixture": "means[0]",
+    "step_size_linear": "error",
+    "transformer": "val_loss",
+}
 
 
 def test_crps_of_a_gaussian_is_its_closed_form():
