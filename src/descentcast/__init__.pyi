@@ -21,11 +21,13 @@ from .forecasts import Extension as Extension
 from .forecasts import Forecast as Forecast
 from .forecasts import ParticleForecast as ParticleForecast
 from .forecasts import ScalingLaw as ScalingLaw
+from .forecasts import SettingsForecast as SettingsForecast
 from .forecasts import StopAdvice as StopAdvice
 from .forecasts import calibration as calibration
 from .forecasts import extend as extend
 from .forecasts import forecast as forecast
 from .forecasts import forecast_particles as forecast_particles
+from .forecasts import forecast_settings as forecast_settings
 from .forecasts import minima as minima
 from .forecasts import scaling_law as scaling_law
 from .forecasts import stop_now as stop_now

@@ -8,6 +8,7 @@ from descentcast.forecasts._marginal import Marginal
 from descentcast.forecasts._particles import ParticleForecast, forecast_particles
 from descentcast.forecasts._result import Forecast
 from descentcast.forecasts._scaling import ScalingLaw, scaling_law
+from descentcast.forecasts._settings import SettingsForecast, forecast_settings
 from descentcast.forecasts._stop import StopAdvice, stop_now
 
 __all__ = [
@@ -19,11 +20,13 @@ __all__ = [
     "Marginal",
     "ParticleForecast",
     "ScalingLaw",
+    "SettingsForecast",
     "StopAdvice",
     "calibration",
     "extend",
     "forecast",
     "forecast_particles",
+    "forecast_settings",
     "minima",
     "scaling_law",
     "stop_now",

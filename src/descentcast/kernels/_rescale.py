@@ -179,8 +179,9 @@ def rescaled_edges(
     """Return a grid for a kernel that is fitted to runs and then carried to another setting.
 
     The cells are to be narrow beside one step at the new setting, of spread `step / sqrt(batch)` times that of the
-    runs (`default_edges`), up to 400 of them. At a larger step size runs wander further: the stationary spread of a
-    quadratic grows by `sqrt(step)` at small steps, and the hull is widened by as much.
+    runs (`default_edges`), and no wider than the spread of the runs, whose rows are carried over; up to 400 of them.
+    At a larger step size runs wander further: the stationary spread of a quadratic grows by `sqrt(step)` at small
+    steps, and the hull is widened by as much.
 
     Args:
         runs: The runs.
@@ -197,7 +198,8 @@ def rescaled_edges(
         length = high - low or max(abs(low), 1.0)
         margin = length * (MARGIN_HULL + max(np.sqrt(step) - 1, 0) / 2) + MARGIN_SPREADS * max(spread, there)
         hull = low - margin, high + margin
-    needed = (hull[1] - hull[0]) * CELLS_PER_SPREAD / max(there, (hull[1] - hull[0]) * 1e-6)
+    narrowest = max(min(there / CELLS_PER_SPREAD, spread), (hull[1] - hull[0]) * 1e-6)
+    needed = (hull[1] - hull[0]) / narrowest
     return np.linspace(*hull, int(np.clip(np.ceil(needed), USUAL_CELLS, MOST_CELLS)) + 1)
 
 
