@@ -15,6 +15,7 @@ states in their hull, and outside it; total variation of the landing; and `ratio
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -56,18 +57,53 @@ def draw(rng: np.random.Generator, runs: int, values: int) -> tuple[Problem, dc.
             return problem, recorded, edges
 
 
-def judged(
-    kernel: TransitionKernel, truth: np.ndarray, regions: list[np.ndarray], starts: np.ndarray, landed: np.ndarray
-) -> list[float]:
-    """Return distances of rows by region, and the total variation of the landing."""
-    rows = np.hstack([kernel.overflow[:, :1], kernel.matrix, kernel.overflow[:, 1:]])
-    distance = np.minimum(dc.scoring.bhattacharyya(rows, truth), MOST_DISTANCE)
-    density, overflow = propagate(kernel, np.eye(len(rows))[kernel.cell(starts)], HORIZON)
-    stretch = np.linspace(kernel.edges[0], kernel.edges[-1], STRETCHES + 1)
-    shares = np.diff(_below(kernel.edges, density[:, -1], stretch), axis=1)
-    masses = np.hstack([overflow[:, -1, :1], shares, overflow[:, -1, 1:]])
-    by_region = [float(distance[region].mean()) if region.any() else float("nan") for region in regions]
-    return [*by_region, float(dc.scoring.total_variation(masses, landed).mean())]
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """A problem, what was recorded of it, and the truth by simulation.
+
+    Attributes:
+        recorded: The runs.
+        edges: A grid for them, shape (n + 1,).
+        truth: True rows, mass that leaves the grid at both ends, shape (n, n + 2).
+        regions: Which cells were visited, lie between visited ones, or outside their hull.
+        starts: Starts of the landings, shape (m,).
+        landed: Where simulated runs from each landed, by stretch of the grid, shape (m, STRETCHES + 2).
+    """
+
+    recorded: dc.Trajectories
+    edges: np.ndarray
+    truth: np.ndarray
+    regions: list[np.ndarray]
+    starts: np.ndarray
+    landed: np.ndarray
+
+    @staticmethod
+    def of(number: int) -> "Judged":
+        """Draw the problem of that number, and simulate it."""
+        rng = np.random.default_rng(np.random.SeedSequence(20).spawn(number + 1)[number])
+        problem, recorded, edges = draw(rng, *RECORDED[number % len(RECORDED)])
+        n = len(edges) - 1
+        inside = (edges[:-1, None] + np.diff(edges)[:, None] * rng.random((n, DRAWS))).ravel()
+        after = np.searchsorted(edges, paths(problem, rng, inside, 1)[1], side="right").reshape(n, DRAWS)
+        truth = np.stack([np.bincount(row, minlength=n + 2) for row in after]) / DRAWS
+        starts = rng.uniform(0.95 * edges[0] + 0.05 * edges[-1], 0.05 * edges[0] + 0.95 * edges[-1], STARTS)
+        ends = paths(problem, rng, np.repeat(starts, RUNS), HORIZON)[-1].reshape(STARTS, RUNS)
+        at = np.searchsorted(np.linspace(edges[0], edges[-1], STRETCHES + 1), ends, side="right")
+        landed = np.stack([np.bincount(row, minlength=STRETCHES + 2) for row in at]) / RUNS
+        visited = np.histogram(np.concatenate(recorded.coordinate(0)), edges)[0] > 0
+        hull = np.cumsum(visited).astype(bool) & np.cumsum(visited[::-1])[::-1].astype(bool)
+        return Judged(recorded, edges, truth, [visited, hull & ~visited, ~hull], starts, landed)
+
+    def judge(self, kernel: TransitionKernel) -> list[float]:
+        """Return distances of rows by region, and the total variation of the landing."""
+        rows = np.hstack([kernel.overflow[:, :1], kernel.matrix, kernel.overflow[:, 1:]])
+        distance = np.minimum(dc.scoring.bhattacharyya(rows, self.truth), MOST_DISTANCE)
+        density, overflow = propagate(kernel, np.eye(len(rows))[kernel.cell(self.starts)], HORIZON)
+        stretch = np.linspace(kernel.edges[0], kernel.edges[-1], STRETCHES + 1)
+        shares = np.diff(_below(kernel.edges, density[:, -1], stretch), axis=1)
+        masses = np.hstack([overflow[:, -1, :1], shares, overflow[:, -1, 1:]])
+        by_region = [float(distance[region].mean()) if region.any() else float("nan") for region in self.regions]
+        return [*by_region, float(dc.scoring.total_variation(masses, self.landed).mean())]
 
 
 def main() -> None:
@@ -82,23 +118,12 @@ def main() -> None:
     if arguments.model != "none":
         members.insert(0, dc.InContextKernel(dc.load_model(arguments.model), views=arguments.views))
     found: dict[str, list[list[float]]] = {}
-    for number, seed in enumerate(np.random.SeedSequence(20).spawn(arguments.problems)):
-        rng = np.random.default_rng(seed)
-        problem, recorded, edges = draw(rng, *RECORDED[number % len(RECORDED)])
+    for number in range(arguments.problems):
+        problem = Judged.of(number)
+        recorded, edges = problem.recorded, problem.edges
         n = len(edges) - 1
-        inside = (edges[:-1, None] + np.diff(edges)[:, None] * rng.random((n, DRAWS))).ravel()
-        after = np.searchsorted(edges, paths(problem, rng, inside, 1)[1], side="right").reshape(n, DRAWS)
-        truth = np.stack([np.bincount(row, minlength=n + 2) for row in after]) / DRAWS
-        starts = rng.uniform(0.95 * edges[0] + 0.05 * edges[-1], 0.05 * edges[0] + 0.95 * edges[-1], STARTS)
-        ends = paths(problem, rng, np.repeat(starts, RUNS), HORIZON)[-1].reshape(STARTS, RUNS)
-        at = np.searchsorted(np.linspace(edges[0], edges[-1], STRETCHES + 1), ends, side="right")
-        landed = np.stack([np.bincount(row, minlength=STRETCHES + 2) for row in at]) / RUNS
-
         stack = dc.StackedKernel(members).fit(recorded, edges)
         kernels = [member.kernel_ for member in stack.members_]
-        visited = np.histogram(np.concatenate(recorded.coordinate(0)), edges)[0] > 0
-        hull = np.cumsum(visited).astype(bool) & np.cumsum(visited[::-1])[::-1].astype(bool)
-        regions = [visited, hull & ~visited, ~hull]
         even = np.full(len(members), 1 / len(members))
         candidates = {
             **{member.label: kernel for member, kernel in zip(members, kernels, strict=True)},
@@ -107,7 +132,7 @@ def main() -> None:
             "stack": stack.kernel_,
         }
         for name, kernel in candidates.items():
-            found.setdefault(name, []).append(judged(kernel, truth, regions, starts, landed))
+            found.setdefault(name, []).append(problem.judge(kernel))
     best = np.min([np.array(found[member.label])[:, -1] for member in members], axis=0)
     table = [
         {
