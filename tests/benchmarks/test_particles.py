@@ -46,7 +46,7 @@ def test_coordinates_that_move_one_by_one_land_in_the_product_of_their_landings(
 
 
 def test_scores_are_in_the_units_of_the_coordinates():
-    """Coordinates of equal chains in unlike units: however they are turned, the law is the same, and so is the score."""
+    """Coordinates of equal chains in unlike units: however they are turned, the law and its score are the same."""
     rng = np.random.default_rng(2)
     z = np.zeros((300, 2))
     for t in range(299):

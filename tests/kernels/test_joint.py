@@ -11,7 +11,7 @@ from tests.joint_model import JointModel
 import descentcast as dc
 from descentcast.errors import ArgumentError
 from descentcast.kernels import fit_principal
-from descentcast.kernels._joint import WEIGHTS
+from descentcast.kernels._joint import SCORED, WEIGHTS
 
 EDGES = [np.linspace(0.0, 1.0, 11)] * 2
 
@@ -126,6 +126,19 @@ def test_what_the_fit_says_of_itself():
     poor = dc.InContextKernel(JointModel(), digits=1, views=1, coordinates="joint")
     poor.model.restarts = False
     assert any("not trained on several runs" in note for note in poor.fit(runs(), EDGES).kernel_.notes)
+
+
+def test_a_weight_is_chosen_on_a_bounded_number_of_transitions_and_progress_is_told():
+    seen, ticks, model = [], [], JointModel()
+    read = type(model).log_probs
+    model.log_probs = lambda forest: seen.append(len(forest.symbols)) or read(model, forest)
+    values = np.random.default_rng(0).uniform(0.05, 0.95, (1200, 2))
+    estimator = dc.InContextKernel(model, digits=1, views=1, coordinates="joint", progress=lambda *t: ticks.append(t))
+    estimator.fit(dc.Trajectories.from_arrays([values]), EDGES)
+    assert ticks == [(1, 1)]
+    estimator.kernel_.log_density(values[:-1], values[1:])
+    # A newline and at most 100 states of two digits and a separator; beyond them one first digit a transition.
+    assert seen[0] <= 1 + 10 + 100 + 100 + SCORED < seen[1]
 
 
 def correlated(seed=0, steps=80):

@@ -152,6 +152,7 @@ class InContextKernel(KernelEstimator):
         else:
             grids = grids_of(runs, edges)[0]
             found = fit_joint(self._model(), runs, grids, self.digits, self.views, self.random_state)
+            _ticker(self.progress, 0, self.views)(self.views)
             kernel, self._readings, self.rules_ = found.kernel, [], [f"linear {found.kernel.weight:g}"]
             self.log_score_, self.outside_mass_, self.pruned_mass_ = [found.log_score], found.outside_mass, 0.0
         vars(self).pop("replicates_", None)
