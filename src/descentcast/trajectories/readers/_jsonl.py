@@ -1,7 +1,7 @@
 """JSON lines: one object a line, its keys the columns."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -58,7 +58,7 @@ def _blocks(path: Path, file: TextIO, notes: list[str]) -> Iterator[list[dict[st
     """Yield the objects of some lines at a time; a note is added where the last line is cut off."""
     number = 0
     while lines := list(islice(file, BLOCK)):
-        block = _at_once(lines)
+        block = objects_at_once(lines)
         if block is None:
             block = []
             for at, line in enumerate(lines, start=number + 1):
@@ -72,8 +72,8 @@ def _blocks(path: Path, file: TextIO, notes: list[str]) -> Iterator[list[dict[st
         number += len(lines)
 
 
-def _at_once(lines: list[str]) -> list[dict[str, Any]] | None:
-    """Return the objects of lines parsed together, or None where that may not be what they are line by line.
+def objects_at_once(lines: Sequence[str]) -> list[dict[str, Any]] | None:
+    """Return the objects of lines of JSON parsed together, or None where that may not be what they are line by line.
 
     Without arrays an object cannot go on in a line that begins with a brace: each line then has one object at least,
     and as many objects as lines are one each.
