@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from descentcast.errors import ArgumentError
-from descentcast.forecasts import forecast
+from descentcast.forecasts import _marginal, forecast
 from descentcast.kernels import CoupledKernel, Evidence, TransitionKernel
 
 TWO_PAIRS = [[0.6, 0.39, 0.01, 0], [0.4, 0.6, 0, 0], [0, 0, 0.5, 0.5], [0, 0.01, 0.49, 0.5]]
@@ -329,3 +329,15 @@ def test_replicates_give_intervals_of_hitting_times():
     assert row["low"] < row["probability"] < row["high"]
     alone = forecast(kernels[20], [0.5], steps=2).hitting_time((1, 2))
     assert alone[["low", "high", "mean_low", "mean_high"]].isna().all(axis=None)
+
+
+def test_quantiles_are_of_the_average_over_resampled_kernels(monkeypatch):
+    """One kernel goes to the first cell, its two resamples, of weight 2/3, to the second and third: a third each."""
+    size = replace(_marginal.learnt(), share=2 / 3)
+    monkeypatch.setattr(_marginal, "learnt", lambda: size)
+    to = lambda j: TransitionKernel([0, 1, 2, 3], np.eye(3)[[j] * 3], np.zeros((3, 2)))  # noqa: E731
+    fitted = SimpleNamespace(kernel_=to(0), replicates_=[to(1), to(2)])
+    ahead = forecast(fitted, [0.5], steps=1)
+    assert_allclose(ahead.density[0, 1], [1, 0, 0])
+    assert_allclose(ahead.quantiles([1 / 6, 0.5, 5 / 6])[0, 1], [0.5, 1.5, 2.5])
+    assert_allclose(forecast(to(0), [0.5], steps=1).quantiles([0.25, 0.5])[0, 1], [0.25, 0.5])

@@ -11,6 +11,8 @@ from tests.conftest import FakeModel
 
 import descentcast as dc
 from descentcast.errors import ArgumentError
+from descentcast.kernels import _stacked
+from descentcast.kernels._discrepancy import Discrepancy, learnt
 from descentcast.kernels._mixing import mixture_of, tempered
 
 EVEN, TURN = [[0.5, 0.5], [0.5, 0.5]], [[0.25, 0.75], [0.75, 0.25]]
@@ -45,7 +47,7 @@ def test_two_members_by_hand():
     assert table.index.tolist() == ["FixedKernel 1", "FixedKernel 2", "stack"]
 
 
-def test_a_stack_of_one_is_that_one():
+def test_a_stack_of_one_is_that_one(monkeypatch):
     runs, edges = dc.Trajectories.from_arrays([ar1(80), ar1(40, seed=1)]), np.linspace(-3, 3, 31)
     stack, alone = dc.StackedKernel([dc.LocalLinearKernel()]).fit(runs, edges), dc.LocalLinearKernel().fit(runs, edges)
     np.testing.assert_allclose(stack.kernel_.matrix, alone.kernel_.matrix)
@@ -53,7 +55,8 @@ def test_a_stack_of_one_is_that_one():
     one, itself = stack.held_out_scores_.to_dict(orient="records")
     assert one["log_score"] == pytest.approx(itself["log_score"])
     assert one["iterated"] == pytest.approx(itself["iterated"])
-    np.testing.assert_allclose(stack.replicates_[7].matrix, alone.replicates_[7].matrix)
+    monkeypatch.setattr(_stacked, "learnt", lambda: Discrepancy(0.0, 0.0, 0.0, 0.3, 0.5))
+    np.testing.assert_allclose(stack.replicates_[7].matrix, alone.replicates_[7].matrix, atol=1e-12)
 
 
 @given(masses=hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(0, 30)), elements=st.floats(1e-12, 1)))
@@ -145,6 +148,33 @@ def test_outside_the_hull_weights_go_to_equal_ones_and_rows_widen():
     assert set(kernel.evidence.source[: seen[0]]) == {"extrapolated"}
 
 
+def test_outside_the_hull_weights_go_to_the_members_that_read_every_row():
+    runs, edges = dc.Trajectories.from_arrays([ar1(60, start=0.0)]), np.linspace(-6, 6, 61)
+    reader = dc.InContextKernel(FakeModel(), views=1)
+    stack = dc.StackedKernel([dc.AutoregressiveKernel(), reader, dc.KernelDensityKernel()]).fit(runs, edges)
+    seen = np.flatnonzero(stack.kernel_.evidence.visits)
+    assert stack.row_weights_[[0, -1]] == pytest.approx(np.array([[0, 1, 0]] * 2), abs=0.05)
+    np.testing.assert_allclose(stack.row_weights_[seen], np.tile(stack.weights_, (len(seen), 1)))
+    assert any("towards InContextKernel(fake), which reads every row" in note for note in stack.kernel_.notes)
+    # One that reads rows at visits only extrapolates as the others do.
+    visited = dc.InContextKernel(FakeModel(), views=1, rows="visited")
+    stack = dc.StackedKernel([dc.AutoregressiveKernel(), visited]).fit(runs, edges)
+    assert stack.row_weights_[[0, -1]] == pytest.approx(np.full((2, 2), 0.5), abs=0.05)
+
+
+def test_replicates_are_further_apart_where_less_is_known():
+    runs, edges = dc.Trajectories.from_arrays([ar1(60, start=0.0)]), np.linspace(-4, 4, 81)
+    stack = dc.StackedKernel([dc.AutoregressiveKernel()]).fit(runs, edges)
+    means = np.array([k.matrix @ k.centres / k.matrix.sum(axis=1) for k in stack.replicates_])
+    alone = np.array([k.matrix @ k.centres for k in stack.members_[0].replicates_])
+    seen = np.flatnonzero(stack.kernel_.evidence.visits)
+    assert (means.std(axis=0)[seen] > alone.std(axis=0)[seen]).mean() > 0.95
+    # An error of `visited` standard deviations of the noise, 0.3, and that of resampling, independent of each other.
+    middle = seen[len(seen) // 2]
+    expected = np.hypot(learnt().visited * 0.3, alone.std(axis=0)[middle])
+    assert means.std(axis=0)[middle] == pytest.approx(expected, rel=0.35)
+
+
 @given(trust=st.floats(0, 1), weights=hnp.arrays(np.float64, 4, elements=st.floats(0.01, 1)))
 def test_tempered_weights_are_a_law_between_their_own_and_equal_ones(trust, weights):
     weights = weights / weights.sum()
@@ -182,7 +212,7 @@ def test_coordinates_have_weights_of_their_own():
     assert landing["low"].notna().all()
 
 
-def test_replicates_hold_the_chance_in_members_and_weights():
+def test_replicates_hold_the_chance_in_members_and_weights(monkeypatch):
     runs, edges = dc.Trajectories.from_arrays([ar1(60)]), np.linspace(-3, 3, 31)
     stack = dc.StackedKernel([dc.AutoregressiveKernel(), dc.KernelDensityKernel()], random_state=3).fit(runs, edges)
     again = dc.StackedKernel([dc.AutoregressiveKernel(), dc.KernelDensityKernel()], random_state=3).fit(runs, edges)
@@ -191,7 +221,9 @@ def test_replicates_hold_the_chance_in_members_and_weights():
     for a, b in zip(replicates, again.replicates_, strict=True):
         np.testing.assert_array_equal(a.matrix, b.matrix)
         np.testing.assert_allclose(a.matrix.sum(axis=1) + a.overflow.sum(axis=1), 1)
-    # Members that never change: what is left to chance is the weights, and rows lie between the members'.
+    # Members that never change, and nothing unknown of drifts: what is left to chance is the weights, and rows lie
+    # between the members'.
+    monkeypatch.setattr(_stacked, "learnt", lambda: Discrepancy(0.0, 0.0, 0.0, 0.3, 0.5))
     fixed = dc.StackedKernel([FixedKernel(EVEN), FixedKernel(TURN)])
     fixed.fit(runs_of(np.random.default_rng(0).integers(0, 2, 40)), EDGES)
     first = np.array([k.matrix[0, 0] for k in fixed.replicates_])

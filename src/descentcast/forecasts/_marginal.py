@@ -10,6 +10,7 @@ from descentcast import _checks
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins
 from descentcast.kernels import TransitionKernel, hitting, propagate
+from descentcast.kernels._discrepancy import learnt
 
 INTERVAL = (0.05, 0.95)
 UNSEEN, ELSEWHERE, DIVERGED = "nowhere seen", "elsewhere", "diverged"
@@ -27,6 +28,9 @@ class Marginal:
         overflow: Probability of having left the grid below and above, shape (m, steps + 1, 2).
         replicates: Masses at the horizon (see `masses_of`) by resampled kernels, shape (R, m, B + 3); R may be 0.
         resampled: The resampled kernels themselves, R of them.
+        averaged: `density` and `overflow` mixed with the average over the resampled kernels, by a share learnt on
+            development problems: the law whose quantiles are the forecast's, wider than that of the one kernel by
+            what is not known of it. None where there are no resampled kernels.
     """
 
     kernel: TransitionKernel
@@ -36,6 +40,7 @@ class Marginal:
     overflow: np.ndarray
     replicates: np.ndarray
     resampled: tuple[TransitionKernel, ...] = ()
+    averaged: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def cells(self) -> np.ndarray:
@@ -69,18 +74,23 @@ class Marginal:
                 }
 
     def quantiles(self, q: np.ndarray) -> np.ndarray:
-        """Return quantiles of the law, uniform within cells, shape (m, steps + 1, len(q)); infinite in overflow."""
-        cumulative = np.concatenate([self.overflow[..., :1], self.density], axis=-1).cumsum(axis=-1)
-        found = np.empty((*self.density.shape[:2], len(q)))
+        """Return quantiles of the law, uniform within cells, shape (m, steps + 1, len(q)); infinite in overflow.
+
+        Where there are resampled kernels the law is `averaged` over them: intervals hold what is not known of the
+        kernel.
+        """
+        density, overflow = self.averaged or (self.density, self.overflow)
+        cumulative = np.concatenate([overflow[..., :1], density], axis=-1).cumsum(axis=-1)
+        found = np.empty((*density.shape[:2], len(q)))
         for k, level in enumerate(q):
-            j = np.minimum((cumulative[..., 1:] < level).sum(axis=-1), self.density.shape[-1] - 1)
-            mass = np.take_along_axis(self.density, j[..., None], axis=-1)[..., 0]
+            j = np.minimum((cumulative[..., 1:] < level).sum(axis=-1), density.shape[-1] - 1)
+            mass = np.take_along_axis(density, j[..., None], axis=-1)[..., 0]
             before = np.take_along_axis(cumulative, j[..., None], axis=-1)[..., 0]
             within = np.divide(level - before, mass, out=np.zeros_like(mass), where=mass > 0)
             inside = self.kernel.edges[j] + np.clip(within, 0.0, 1.0) * self.kernel.widths[j]
             # Rounding leaves the last sum a little under 1 although nothing has left the grid.
-            above = (cumulative[..., -1] < level) & (self.overflow[..., 1] > 0)
-            found[..., k] = np.where(self.overflow[..., 0] >= level, -np.inf, np.where(above, np.inf, inside))
+            above = (cumulative[..., -1] < level) & (overflow[..., 1] > 0)
+            found[..., k] = np.where(overflow[..., 0] >= level, -np.inf, np.where(above, np.inf, inside))
         return found
 
     def hitting_law(self, target: Any) -> np.ndarray:
@@ -166,12 +176,20 @@ def marginal(
 ) -> Marginal:
     """Iterate a kernel and its replicates from every start."""
     density, overflow = _iterated(kernel, starts, steps)
-    ends = []
+    ends, inside, left = [], np.zeros_like(density), np.zeros_like(overflow)
     for replicate in replicates:
         there, gone = _iterated(replicate, starts, steps)
         ends.append(masses_of(basins, replicate.edges, there[:, -1], gone[:, -1]))
+        inside += there
+        left += gone
     masses = np.array(ends).reshape(-1, len(starts), len(basins) + 3)
-    return Marginal(kernel, starts, basins, density, overflow, masses, tuple(replicates))
+    share = learnt().share
+    mixed = [
+        (1 - share) * own + share / max(len(replicates), 1) * others
+        for own, others in ((density, inside), (overflow, left))
+    ]
+    averaged = (mixed[0], mixed[1]) if replicates else None
+    return Marginal(kernel, starts, basins, density, overflow, masses, tuple(replicates), averaged)
 
 
 def masses_of(basins: Basins, edges: np.ndarray, density: np.ndarray, overflow: np.ndarray) -> np.ndarray:

@@ -44,9 +44,12 @@ def mixture_of(log_mass: Float[np.ndarray, "M S"]) -> Mixture:
     return Mixture(before[:, :-1].T, logsumexp(before[:, :-1] + log_mass, axis=0), softmax(earlier[:, -1]))
 
 
-def tempered(weights: Float[np.ndarray, "M"], trust: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n M"]:
-    """Return the weights of each row, `trust * weights + (1 - trust) / M`: equal ones where trust is 0."""
-    return trust[:, None] * weights + (1 - trust[:, None]) / len(weights)
+def tempered(
+    weights: Float[np.ndarray, "M"], trust: Float[np.ndarray, "n"], beyond: Float[np.ndarray, "M"] | None = None
+) -> Float[np.ndarray, "n M"]:
+    """Return the weights of each row, `trust * weights + (1 - trust) * beyond`; `beyond` is even where None."""
+    far = np.full(len(weights), 1 / len(weights)) if beyond is None else beyond
+    return trust[:, None] * weights + (1 - trust[:, None]) * far
 
 
 def mix(kernels: Sequence[TransitionKernel], weights: Float[np.ndarray, "n M"]) -> TransitionKernel:

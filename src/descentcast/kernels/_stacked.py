@@ -19,6 +19,7 @@ from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._beginnings import Fold, forward_folds
 from descentcast.kernels._classical import source_of
 from descentcast.kernels._conditional_density import KernelDensityKernel
+from descentcast.kernels._discrepancy import learnt, moved, sizes
 from descentcast.kernels._grid import as_trajectories, grids_of, one_step_spread
 from descentcast.kernels._held_out import HeldOut, score
 from descentcast.kernels._in_context import InContextKernel
@@ -30,17 +31,24 @@ from descentcast.trajectories import Trajectories
 
 T = TypeVar("T")
 WORTH_A_NOTE = 0.05  # weight of a member above which its own notes are the stack's
+# How fast weights change outside the hull: half way a tenth of a step from it. Chosen on development problems.
+SHARPNESS = 10.0
 
 
 @dataclass(frozen=True, eq=False)
 class _Coordinate:
-    """The stack of one coordinate: its kernel, what each member foretold, and where weights are tempered."""
+    """The stack of one coordinate: its kernel, what each member foretold, and how weights change outside the hull."""
 
     kernel: TransitionKernel
     held_out: list[HeldOut]
     mixture: Mixture
     iterated: float
-    trust: np.ndarray
+    distance: np.ndarray
+    beyond: np.ndarray
+
+    def rows(self, weights: np.ndarray) -> np.ndarray:
+        """Return the weights of each row, shape (n, M), from those in the hull."""
+        return tempered(weights, 1 / (1 + SHARPNESS * self.distance), self.beyond)
 
 
 class StackedKernel(KernelEstimator):
@@ -58,8 +66,10 @@ class StackedKernel(KernelEstimator):
 
     The kernel mixes the members' rows, overflow too: `P_ij = sum over m of w_im P_ij^m`. In the hull of the visited
     states w_im = w_m. Outside it little says which member is right: at distance d from the hull
-    `w_im = tau w_m + (1 - tau) / M` with `tau = 1 / (1 + d / s)`, s the typical one-step spread, so that where members
-    disagree about what nobody has seen, rows widen.
+    `w_im = tau w_m + (1 - tau) b_m` with `tau = 1 / (1 + 10 d / s)`, s the typical one-step spread, and b_m even over
+    the members that read every row (a language model that is probed), where there are such: the others extrapolate,
+    and on development problems what they say there makes landings worse. Without such members b_m = 1 / M, so that
+    rows widen where members disagree about what nobody has seen.
 
     Args:
         members: Estimators; by default the language model in context, a local-linear and a conditional-density kernel.
@@ -74,7 +84,8 @@ class StackedKernel(KernelEstimator):
             stack itself. `log_score` is the average held-out log density one step ahead, `iterated` that of the
             iterated kernel (lags 1, 2, 4, ...), nats, higher is better; of the stack with the weights it had then.
         replicates_: Kernels of 40 resamples, in the form of `kernel_`: the members' own replicates, mixed by weights
-            from resampled blocks of held-out transitions. Made when first asked for.
+            from resampled blocks of held-out transitions, and moved by a random smooth field, whose size was learnt on
+            development problems, for what no resample shows. Made when first asked for.
 
     Raises:
         ArgumentError: No members, or something among them that is not an estimator, at `fit`.
@@ -135,7 +146,7 @@ class StackedKernel(KernelEstimator):
         self.members_ = members
         self.kernel_ = _single([part.kernel for part in parts])
         self.weights_ = _single([part.mixture.weights for part in parts])
-        self.row_weights_ = _single([tempered(part.mixture.weights, part.trust) for part in parts])
+        self.row_weights_ = _single([part.rows(part.mixture.weights) for part in parts])
         self.held_out_scores_ = pd.concat(
             [_table(name, labels, part) for name, part in zip(runs.names, parts, strict=True)], ignore_index=True
         )
@@ -156,15 +167,16 @@ class StackedKernel(KernelEstimator):
         if not hasattr(self, "kernel_"):
             raise AttributeError("StackedKernel has no replicates_ before fit")
         resampled = [list(getattr(member, "replicates_", None) or [member.kernel_]) for member in self.members_]
+        size = learnt()
+        scales = [sizes(part.kernel, part.distance, size) for part in self._parts]
         found = []
         for r, rng in enumerate(_checks.generator(self.random_state).spawn(REPLICATES)):
             kernels = [own[r % len(own)] for own in resampled]
-            found.append(
-                tuple(
-                    mix([_of(k, i) for k in kernels], tempered(_redrawn_weights(part, rng), part.trust))
-                    for i, part in enumerate(self._parts)
-                )
-            )
+            mixed = [
+                mix([_of(k, i) for k in kernels], part.rows(_redrawn_weights(part, rng)))
+                for i, part in enumerate(self._parts)
+            ]
+            found.append(tuple(moved(k, scale, size.length, rng) for k, scale in zip(mixed, scales, strict=True)))
         return [kernels[0] for kernels in found] if len(self._parts) == 1 else found
 
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
@@ -199,8 +211,9 @@ def _stack(
     """Score the members' earlier kernels on what came next, and mix their final ones."""
     held_out = [score(forward, folds, columns, edges) for forward in earlier]
     mixture = mixture_of(np.log(np.stack([h.mass for h in held_out])))
-    visits, trust = _visits(columns, edges), _trust(columns, edges)
-    rows = tempered(mixture.weights, trust)
+    visits, distance = _visits(columns, edges), _distance(columns, edges)
+    rests = _Coordinate(kernels[0], held_out, mixture, np.nan, distance, _beyond(kernels))
+    rows = rests.rows(mixture.weights)
     weight = (rows * np.column_stack([kernel.evidence.weight for kernel in kernels])).sum(axis=1)
     alone = kernels[0].evidence if len(kernels) == 1 else None
     kernel = replace(
@@ -208,7 +221,7 @@ def _stack(
         evidence=alone or Evidence(visits, source_of(visits), np.clip(weight, 0, 1)),
         projected=any(kernel.projected for kernel in kernels),
     )
-    return _Coordinate(kernel, held_out, mixture, _iterated(earlier, held_out, mixture, folds, columns, edges), trust)
+    return replace(rests, kernel=kernel, iterated=_iterated(earlier, held_out, mixture, folds, columns, edges))
 
 
 def _iterated(
@@ -234,16 +247,23 @@ def _visits(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
     return np.histogram(np.concatenate(columns), edges)[0].astype(np.float64)
 
 
-def _trust(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
-    """Return tau of each row: 1 in the hull of the visited cells, 1 / (1 + d / s) at distance d from it."""
+def _distance(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
+    """Return how far each cell is from the hull of the visited ones, in typical steps; infinite without one."""
     seen = np.flatnonzero(_visits(columns, edges))
     if not len(seen):
-        return np.zeros(len(edges) - 1)
+        return np.full(len(edges) - 1, np.inf)
     present, following = np.concatenate([c[:-1] for c in columns]), np.concatenate([c[1:] for c in columns])
     scale = max(one_step_spread(present, following), float(np.diff(edges).max()))
     centres = (edges[:-1] + edges[1:]) / 2
     outside = np.maximum(np.maximum(edges[seen[0]] - centres, centres - edges[seen[-1] + 1]), 0.0)
-    return 1 / (1 + outside / scale)
+    return outside / scale
+
+
+def _beyond(kernels: list[TransitionKernel]) -> np.ndarray:
+    """Return the weights far from the hull, shape (M,): even over the members whose rows are all read there."""
+    sources = [kernel.evidence.source for kernel in kernels]
+    reads = np.array([(s == "probed").any() and np.isin(s, ("probed", "visited")).all() for s in sources])
+    return reads / reads.sum() if reads.any() else np.full(len(kernels), 1 / len(kernels))
 
 
 def _redrawn_weights(part: _Coordinate, rng: np.random.Generator) -> Float[np.ndarray, "M"]:
@@ -267,10 +287,12 @@ def _notes(part: _Coordinate, labels: list[str], kernels: list[TransitionKernel]
     else:
         first = f"weights {shares}: too few steps to hold any out"
     notes = [first]
-    if (part.trust < 1).any():
-        edges, inside = part.kernel.edges, np.flatnonzero(part.trust == 1)
+    if (part.distance > 0).any():
+        edges, inside = part.kernel.edges, np.flatnonzero(part.distance == 0)
         low, high = (edges[inside[0]], edges[inside[-1] + 1]) if len(inside) else (np.nan, np.nan)
-        notes.append(f"outside [{low:.4g}, {high:.4g}], where runs have been, the weights go towards equal ones")
+        to = ", ".join(label for label, weight in zip(labels, part.beyond, strict=True) if weight)
+        to = "equal ones" if (part.beyond > 0).all() else f"{to}, which reads every row"
+        notes.append(f"outside [{low:.4g}, {high:.4g}], where runs have been, the weights go towards {to}")
     for label, weight, kernel in zip(labels, weights, kernels, strict=True):
         notes += [f"{label}: {note}" for note in kernel.notes if weight >= WORTH_A_NOTE]
     return tuple(notes)
