@@ -179,6 +179,30 @@ def test_the_step_size_of_every_group_is_recorded_at_every_step():
     assert recorder.trajectory().names == ("loss",)
 
 
+def test_the_step_size_of_each_step_comes_back_beside_the_loss(tmp_path):
+    """What phases of a schedule are built from: the step size that the step at a row took, bit by bit."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.1)
+    rates = []
+    with dc.record(optimizer, model, path=(path := tmp_path / "a.jsonl"), chunk=2) as recorder:
+        for x, y in batches(8):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), y).backward()
+            optimizer.step()
+            schedule.step()
+    [run] = dc.read(path, ["loss", "step_size"])
+    assert run.values[:, 1].tolist() == rates
+    assert run.steps.tolist() == list(range(8))
+    assert (run.setting["step"], run.setting["schedule"]) == (0.1, "column step_size")
+    assert np.flatnonzero(np.diff(run.values[:, 1])).tolist() == [2, 5], "phases begin at steps 3 and 6"
+    assert dc.read(path)[0].to_dict() == recorder.trajectory().to_dict()
+    assert dc.read(path)[0].names == ("loss",)
+    listed = dc.list_runs(path)
+    assert listed["column"].tolist() == ["step_size", "loss"]
+
+
 def test_parameters_alone_are_recorded_where_they_ended_too():
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 8.0)
@@ -219,7 +243,8 @@ def test_slower_cadences_and_logged_values_have_rows_of_their_own(tmp_path):
         np.testing.assert_allclose(run.values[:, 0], list(expected.values()), rtol=1e-6)
     assert recorder.trajectory(["accuracy"]).steps.tolist() == [3, 7]
     assert dc.read(path, ["accuracy"])[0].values.ravel().tolist() == [2, 6]
-    back, run = dc.read(tmp_path / "runs", ["loss"])[0], recorder.trajectory()
+    back, run = dc.read(tmp_path / "runs")[0], recorder.trajectory()
+    assert back.names == ("loss",), "columns of a slower cadence are read where they are asked for"
     assert back.to_dict() == json.loads(json.dumps(run.to_dict()))
     assert (back.run, back.arm, back.setting["batch"]) == ("seed 1", "B", 99)
 

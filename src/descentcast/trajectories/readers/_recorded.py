@@ -19,12 +19,19 @@ def with_setting(path: Path, records: Sequence[Record]) -> list[Record]:
         return list(records)
     setting, arm = content.get("setting"), content.get("arm")
     setting = setting if isinstance(setting, dict) else {}
-    series = {
-        name: replace(points, aside=name.split(":")[0] == STEP_SIZE) for name, points in records[0].series.items()
-    }
+    aside = _aside(content, records[0])
+    series = {name: replace(points, aside=name in aside) for name, points in records[0].series.items()}
     name = str(content.get("run") or records[0].run)
     labels = {**setting, "arm": arm}
     return [replace(records[0], run=name, series=series, setting=setting, labels=labels, arm=arm and str(arm))]
+
+
+def _aside(content: dict[str, Any], record: Record) -> set[str]:
+    """Return what is no coordinate unless asked for: step sizes, and what was not measured at every recorded step."""
+    names = content.get("columns")
+    usual = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    others = record.series.keys() - usual if usual & record.series.keys() else set()
+    return others | {name for name in record.series if name.split(":")[0] == STEP_SIZE}
 
 
 def _setting(path: Path) -> dict[str, Any] | None:
