@@ -75,6 +75,21 @@ def test_forecast_shows_each_members_held_out_score_and_weight(run_file, with_fa
     assert "LocalLinearKernel" in text
 
 
+@pytest.mark.parametrize(("given", "asked"), [("none", None), ("there", "there")])
+def test_a_model_is_read_without_its_adapter_or_with_another(given, asked, run_file, monkeypatch, capsys):
+    calls = []
+
+    def load(name, adapter):
+        calls.append((name, adapter))
+        return FakeModel()
+
+    monkeypatch.setattr("descentcast.load_model", load)
+    good = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--views", 1, "--estimator", "in-context"]
+    code, _, error = call(monkeypatch, capsys, *good, "--adapter", given, "--json")
+    assert (code, error) == (0, "")
+    assert calls == [("smollm2-135m", asked)]
+
+
 def test_forecast_by_classical_estimators_needs_no_language_model(run_file, monkeypatch, capsys):
     monkeypatch.setattr("descentcast.language_models.loaded", None)
     arguments = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--json"]

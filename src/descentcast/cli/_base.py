@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+import descentcast as dc
 from descentcast.errors import ArgumentError
 
 MOST_NOTES = 10  # of reading, on the terminal
@@ -17,6 +18,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     rows = click.Choice(["auto", "visited", "probed", "both"])
     options = (
         click.option("--model", default="smollm2-135m", help="Catalogue name, folder, GGUF or hub id."),
+        click.option("--adapter", default="default", help="The one that is shipped, none, or the folder of another."),
         click.option("--digits", default=2, help="Digits a value is written with."),
         click.option("--views", default=4, help="Encodings that are read and pooled."),
         click.option("--rows", type=rows, default="auto", help="Read rows where runs passed, probe all, or mix both."),
@@ -28,6 +30,11 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def model_of(name: str, adapter: str) -> Any:
+    """Return a model's name, or the model itself where it is wanted without its adapter, or with another one."""
+    return name if adapter == "default" else dc.load_model(name, adapter=None if adapter == "none" else adapter)
 
 
 def numbers_of(text: str, names: tuple[str, ...]) -> list[float]:

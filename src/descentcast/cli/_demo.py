@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 import descentcast as dc
-from descentcast.cli._base import close, reading_options
+from descentcast.cli._base import close, model_of, reading_options
 
 
 @click.command()
 @reading_options
 def demo(
     model: str,
+    adapter: str,
     digits: int,
     views: int,
     rows: str,
@@ -26,7 +27,8 @@ def demo(
     if not as_json:
         click.echo(dc.reports.DEMO_INTRODUCTION)
     with dc.reports.show_progress(f"{model} reads", hidden=as_json) as progress:
-        result = dc.reports.run_demo(model, digits, views, seed, progress, rows=rows, completion=completion)
+        read = model_of(model, adapter)
+        result = dc.reports.run_demo(read, digits, views, seed, progress, rows=rows, completion=completion)
     saved = dc.reports.save_result(folder, "demo", result.to_dict(), dc.reports.plot_landing(result.landings))
     if as_json:
         click.echo(json.dumps(result.to_dict()))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 import descentcast as dc
-from descentcast.cli._base import close, numbers_of, reading_notes, reading_options
+from descentcast.cli._base import close, model_of, numbers_of, reading_notes, reading_options
 from descentcast.errors import ArgumentError
 
 IN_CONTEXT = "in-context"
@@ -34,6 +34,7 @@ def forecast(
     columns: str | None,
     estimators: tuple[str, ...],
     model: str,
+    adapter: str,
     digits: int,
     views: int,
     rows: str,
@@ -51,7 +52,9 @@ def forecast(
     folder = dc.reports.writable(out) if out else None
     hidden = as_json or IN_CONTEXT not in estimators
     with dc.reports.show_progress(f"{model} reads", hidden=hidden) as progress:
-        reader = dc.InContextKernel(model, digits, views, rows, completion, random_state=seed, progress=progress)
+        reader = dc.InContextKernel(
+            model_of(model, adapter), digits, views, rows, completion, random_state=seed, progress=progress
+        )
         stack = dc.StackedKernel([_member(name, reader) for name in dict.fromkeys(estimators)], seed)
         stack.fit(recorded)
     result = dc.forecast(stack, points if len(recorded.names) > 1 else [p[0] for p in points], steps)
