@@ -1,6 +1,6 @@
 """Convex problems: kernels of over- and under-parametrised linear regression, and forecasts from unseen starts.
 
-    python benchmarks/paper/convex.py [--estimators "local-linear" "descent-small" ...] [--shown "SmolLM2-135M, frozen"]
+    python benchmarks/paper/convex.py [--estimators "local-linear" "descent-small" ...] [--shown ...]
 
 Two coordinates. What a model has read is kept in the density store, so that a second call only draws. Writes
 `docs/paper/convex-kernels.png`, `docs/paper/convex-forecasts.png` and `benchmarks/results/paper/convex.csv`.
@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))  # `benchmarks` is a folder of the repository, not
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from benchmarks.paper.drawing import convex_forecasts, convex_kernels, saved  # noqa: E402
-from benchmarks.paper.estimators import ESTIMATORS, FROZEN  # noqa: E402
+from benchmarks.paper.estimators import ESTIMATORS, FROZEN, LOCAL_LINEAR, SMALL  # noqa: E402
 from benchmarks.paper.rows import RESULTS  # noqa: E402
 
 import descentcast as dc  # noqa: E402
@@ -29,11 +29,11 @@ PROBLEMS = {
 }
 # Four recorded runs from around the minimum, and starts between them that no run had.
 RECORDED = np.array([[-2.0, 1.5], [2.0, -1.5], [-1.2, -2.0], [1.6, 2.0]])
-UNSEEN = np.array([[1.2, 1.0], [-0.8, 0.6], [0.5, -1.1]])
-VALUES, STEPS, REAL_RUNS = 50, 40, 5000
+UNSEEN = np.array([[1.2, 1.0], [-0.8, -1.1], [0.5, 0.6]])
+VALUES, STEPS, REAL_RUNS = 40, 40, 5000
 JUDGED = (5, 20, 40)
 LEVELS = (0.05, 0.5, 0.95)
-TRUE_KERNEL = "true kernel, same cells"
+TRUE_KERNEL = "true"
 
 
 def recorded(problem: dc.problems.LinearRegression) -> dc.Trajectories:
@@ -83,7 +83,7 @@ def main() -> None:
     """Estimate, forecast, judge, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--estimators", nargs="+", choices=ESTIMATORS, default=list(ESTIMATORS))
-    parser.add_argument("--shown", choices=ESTIMATORS, default=FROZEN)
+    parser.add_argument("--shown", nargs="+", choices=ESTIMATORS, default=[FROZEN, SMALL, LOCAL_LINEAR])
     arguments = parser.parse_args()
     rows, kernels, forecasts, runs = [], {}, {}, {}
     for title, problem in PROBLEMS.items():
@@ -102,11 +102,10 @@ def main() -> None:
     table.to_csv(RESULTS / "convex.csv", index=False, float_format="%.5g")
     mean = table.groupby(["problem", "estimator", "step"], sort=False)["wasserstein1"].mean().unstack("step")
     print(mean.to_string(float_format=lambda x: f"{x:.3f}"))
-    if arguments.shown in arguments.estimators:
-        pairs = {t: (k[arguments.shown], k[TRUE_KERNEL]) for t, k in kernels.items()}
-        saved(convex_kernels(pairs, arguments.shown), "convex-kernels")
-        shown = {t: (f[arguments.shown], runs[t]) for t, f in forecasts.items()}
-        saved(convex_forecasts(shown, arguments.shown), "convex-forecasts")
+    shown = [n for n in arguments.shown if n in arguments.estimators]
+    pictured = (*shown[:2], TRUE_KERNEL)
+    saved(convex_kernels({t: {n: k[n] for n in pictured} for t, k in kernels.items()}, TRUE_KERNEL), "convex-kernels")
+    saved(convex_forecasts(forecasts, runs, shown), "convex-forecasts")
 
 
 if __name__ == "__main__":

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from benchmarks.paper.rows import PICTURES
+from benchmarks.paper.series import expected_of_counting
 from matplotlib.colors import PowerNorm, to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 import descentcast as dc
 from descentcast.reports._style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILION, bare
 
-DPI = 110
-START_COLOURS = (BLUE, ORANGE, GREEN)
+DPI = 100
+COLOURS = 128
+START_COLOURS = (BLUE, ORANGE)
+TICKS = (-2, -1, 0, 1, 2, 3)
 MINIMUM_COLOURS = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY)
 # Where real runs agree so far, there is one right minimum.
 CERTAIN = 0.8
@@ -30,10 +35,11 @@ LEVELS = {"local-linear": (0, (5, 2)), "AR(1)": (0, (1, 1.5)), "true kernel, sam
 
 
 def saved(figure: Figure, name: str) -> Path:
-    """Write a figure to `docs/paper/`."""
+    """Write a figure to `docs/paper/`, in few colours: a third of the bytes, and no difference that an eye sees."""
     PICTURES.mkdir(parents=True, exist_ok=True)
-    path = PICTURES / f"{name}.png"
-    figure.savefig(path, dpi=DPI)
+    path, drawn = PICTURES / f"{name}.png", BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
 
@@ -42,81 +48,87 @@ def new(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def convex_kernels(pairs: Mapping[str, tuple], estimator: str) -> Figure:
-    """Draw estimated beside true kernels: a row a problem, two panels a coordinate.
+def convex_kernels(kernels: Mapping[str, Mapping[str, tuple[dc.TransitionKernel, ...]]], true: str) -> Figure:
+    """Draw estimated beside true kernels: a row a problem, and a column for each coordinate and estimator.
 
     Args:
-        pairs: By problem, the kernels of both coordinates: estimated and true.
-        estimator: What estimated them.
+        kernels: By problem and estimator, the kernels of both coordinates.
+        true: The name of the true kernels among the estimators.
     """
-    figure = new(11, 6.2)
-    axes = figure.subplots(len(pairs), 4, squeeze=False)
+    names = list(next(iter(kernels.values())))
+    figure = new(2.1 * 2 * len(names) + 0.9, 2.25 * len(kernels) + 0.6)
+    axes = figure.subplots(len(kernels), 2 * len(names), squeeze=False)
     image = None
-    for i, (title, (estimated, true)) in enumerate(pairs.items()):
-        for k in range(2):
-            for j, (kernel, what) in enumerate(((estimated[k], "estimated"), (true[k], "true"))):
-                ax = axes[i, 2 * k + j]
-                edges = kernel.edges
-                # Both panels in units of the true kernel's usual peak.
-                peak = float(np.median((true[k].matrix / true[k].widths).max(axis=1)))
-                image = ax.pcolormesh(
-                    edges,
-                    edges,
-                    (kernel.matrix / kernel.widths).T / peak,
-                    cmap="Blues",
-                    norm=PowerNorm(0.5, vmin=0, vmax=1.2),
-                    rasterized=True,
-                )
-                ax.plot(edges[[0, -1]], edges[[0, -1]], color=ORANGE, linewidth=0.8, linestyle=(0, (4, 3)))
-                ax.set_aspect("equal")
-                bare(ax)
-                ax.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]])
-                if i == 0:
-                    ax.set_title(f"$w_{k}$, {what}", fontsize=10, color=INK)
-                if i == len(pairs) - 1:
-                    ax.set_xlabel(f"$w_{k}$ now", fontsize=9)
-                if j == 0:
-                    ax.set_ylabel(f"$w_{k}$ after a step", fontsize=9)
-        axes[i, 0].annotate(
-            title, (-0.42, 0.5), xycoords="axes fraction", rotation=90, va="center", fontsize=10, color=INK
-        )
+    for i, (title, estimated) in enumerate(kernels.items()):
+        for j, ax in enumerate(axes[i]):
+            k, name = divmod(j, len(names))
+            kernel, truth = estimated[names[name]][k], estimated[true][k]
+            # All panels in units of the true kernel's usual peak; the square root shows tails too.
+            peak = float(np.median((truth.matrix / truth.widths).max(axis=1)))
+            image = ax.pcolormesh(
+                kernel.edges,
+                kernel.edges,
+                (kernel.matrix / kernel.widths).T / peak,
+                cmap="Blues",
+                norm=PowerNorm(0.5, vmin=0, vmax=1.2),
+                rasterized=True,
+            )
+            ends = kernel.edges[[0, -1]]
+            ax.plot(ends, ends, color=ORANGE, linewidth=0.8, linestyle=(0, (4, 3)))
+            ax.set_aspect("equal")
+            bare(ax)
+            ax.set(xticks=TICKS, yticks=TICKS)
+            ax.set(xlim=ends, ylim=ends)  # afterwards: ticks widen what is shown
+            if i == 0:
+                ax.set_title(f"$w_{k}$: {names[name]}", fontsize=9, color=INK)
+            if i == len(kernels) - 1:
+                ax.set_xlabel(f"$w_{k}$ now", fontsize=9)
+            if j % len(names) == 0:
+                ax.set_ylabel(f"{title}\n" * (j == 0) + f"$w_{k}$ after a step", fontsize=9)
     if image is not None:
-        bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.015, ticks=[0, 0.1, 0.4, 0.8, 1.2])
-        bar.set_label("density / usual peak of the true row", fontsize=8)
+        bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.01, ticks=[0, 0.1, 0.4, 0.8, 1.2])
+        bar.set_label("density / usual peak of the truth", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    figure.suptitle(f"Transition kernels by {estimator}, from four runs of 60 steps", fontsize=11, color=INK)
     return figure
 
 
-def convex_forecasts(shown: Mapping[str, tuple[dc.Forecast, np.ndarray]], estimator: str) -> Figure:
-    """Draw 90 % bands and medians from unseen starts: forecast in colour, real runs in black lines."""
-    figure = new(9.5, 6.2)
-    axes = figure.subplots(len(shown), 2, squeeze=False, sharex=True)
-    for i, (title, (forecast, runs)) in enumerate(shown.items()):
-        bands = forecast.quantiles((0.05, 0.5, 0.95))
-        steps = np.arange(runs.shape[2])
-        for k in range(2):
-            ax = axes[i, k]
+def convex_forecasts(
+    forecasts: Mapping[str, Mapping[str, dc.Forecast]], runs: Mapping[str, np.ndarray], shown: Sequence[str]
+) -> Figure:
+    """Draw medians and 90 % bands from two unseen starts: a row an estimator, a column a problem and coordinate.
+
+    Args:
+        forecasts: By problem and estimator.
+        runs: By problem, real runs, shape (starts, runs, steps + 1, 2).
+        shown: The estimators.
+    """
+    figure = new(11.5, 2.1 * len(shown) + 0.7)
+    axes = figure.subplots(len(shown), 2 * len(runs), squeeze=False, sharex=True, sharey="col")
+    for i, name in enumerate(shown):
+        for j, ax in enumerate(axes[i]):
+            title, k = list(runs)[j // 2], j % 2
+            forecast, real = forecasts[title][name], runs[title]
+            bands, steps = forecast.quantiles((0.05, 0.5, 0.95))[k], np.arange(real.shape[2])
             bare(ax)
-            for start, colour in zip(range(len(runs)), START_COLOURS, strict=False):
-                low, middle, high = np.clip(bands[k][start].T, *forecast.edges[k][[0, -1]])
-                ax.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
-                ax.plot(steps, middle, color=colour, linewidth=1.8)
-                true = np.quantile(runs[start, :, :, k], (0.05, 0.5, 0.95), axis=0)
-                ax.plot(steps, true[1], color=INK, linewidth=1.1)
+            for start, colour in enumerate(START_COLOURS):
+                low, middle, high = np.clip(bands[start].T, *forecast.edges[k][[0, -1]])
+                ax.fill_between(steps, low, high, color=colour, alpha=0.25, linewidth=0)
+                ax.plot(steps, middle, color=colour, linewidth=2)
+                true = np.quantile(real[start, :, :, k], (0.05, 0.5, 0.95), axis=0)
+                ax.plot(steps, true[1], color=INK, linewidth=1)
                 ax.plot(steps, true[[0, 2]].T, color=INK, linewidth=0.8, linestyle=(0, (3, 2)))
-            ax.set_ylabel(f"$w_{k}$", fontsize=10)
-            ax.set_title(title, fontsize=10, color=INK)
+            if i == 0:
+                ax.set_title(f"{title}, $w_{k}$", fontsize=10, color=INK)
             if i == len(shown) - 1:
                 ax.set_xlabel("SGD step", fontsize=9)
+        axes[i, 0].set_ylabel(name, fontsize=9)
     ax = axes[0, 0]
-    ax.plot([], [], color=BLUE, linewidth=1.8, label="forecast: median")
-    ax.fill_between([], [], color=BLUE, alpha=0.22, label="forecast: 5 to 95 %")
-    ax.plot([], [], color=INK, linewidth=1.1, label="5,000 real runs: median")
+    ax.plot([], [], color=BLUE, linewidth=2, label="forecast: median")
+    ax.fill_between([], [], color=BLUE, alpha=0.25, label="forecast: 5 to 95 %")
+    ax.plot([], [], color=INK, linewidth=1, label="5,000 real runs: median")
     ax.plot([], [], color=INK, linewidth=0.8, linestyle=(0, (3, 2)), label="5,000 real runs: 5 and 95 %")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    figure.suptitle(f"Forecasts from three starts in no run, by {estimator}", fontsize=11, color=INK)
     return figure
 
 
@@ -143,16 +155,16 @@ def landings(pictures: Mapping[str, Landings], shown: Sequence[str]) -> Figure:
     """Draw the likeliest minimum of every start, the paler the less certain; crosses where a prediction is wrong."""
     figure = new(3.3 * (1 + len(shown)) + 0.4, 3.5 * len(pictures) + 0.5)
     axes = figure.subplots(len(pictures), 1 + len(shown), squeeze=False)
-    for row, (title, about) in zip(axes, pictures.items(), strict=True):
+    for i, (title, about) in enumerate(pictures.items()):
         side = round(len(about.truth) ** 0.5)
         line = np.linspace(*about.box, side)
         half = (line[1] - line[0]) / 2
         right = about.truth.argmax(axis=1)
-        for ax, name in zip(row, ("true", *shown), strict=True):
+        for ax, name in zip(axes[i], ("true", *shown), strict=True):
             law = about.truth if name == "true" else about.predicted[name]
             best = law.argmax(axis=1)
             # From white where all minima are as likely to the full colour where one is certain.
-            sure = (law.max(axis=1) - 1 / law.shape[1]) / (1 - 1 / law.shape[1])
+            sure = np.clip((law.max(axis=1) - 1 / law.shape[1]) / (1 - 1 / law.shape[1]), 0, 1)
             full = np.array([to_rgb(MINIMUM_COLOURS[m]) for m in best])
             image = 1 - sure[:, None] * (1 - full)
             low, high = about.box[0] - half, about.box[1] + half
@@ -182,7 +194,7 @@ def landings(pictures: Mapping[str, Landings], shown: Sequence[str]) -> Figure:
             bare(ax)
             ax.set(xlim=(low, high), ylim=(low, high))
             ax.set_xlabel(f"{about.coordinates[0]} at the start", fontsize=9)
-            if ax in axes[0]:
+            if i == 0:
                 ax.set_title("400 real runs a start" if name == "true" else name, fontsize=10, color=INK)
     return figure
 
@@ -227,14 +239,11 @@ def scaling(table: pd.DataFrame, laws: pd.DataFrame, published: Mapping[str, flo
                     color=colour,
                 )
                 told += 1
-        if family in counting:
-            n = np.array([10.0, 1000.0])
-            k = counting[family]
-            ax.plot(n, k * (k - 1) / (8 * n), color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
+        n = np.array([10.0, 1000.0])
+        ax.plot(n, expected(counting.get(family), n), color=INK, linewidth=1, linestyle=(0, (1, 1.5)))
         if family in published:
-            n = np.array([10.0, 1000.0])
             ax.plot(n, 0.4 * (n / 10) ** published[family], color=GREY, linewidth=1.2, linestyle=(0, (5, 3)))
-    axes[0].set_ylim(table["distance"].min() / 1.5, 3)
+    axes[0].set_ylim(2e-4, 3)
     for ax in axes[-columns:]:
         ax.set_xlabel("values in context", fontsize=9)
     for ax in axes[::columns]:
@@ -243,10 +252,21 @@ def scaling(table: pd.DataFrame, laws: pd.DataFrame, published: Mapping[str, flo
     for name, (label, colour, marker) in MODEL_STYLES.items():
         if name in present:
             axes[0].plot([], [], marker, color=colour, markersize=5, label=label)
-    axes[0].plot([], [], color=INK, linestyle=(0, (1, 1.5)), label="theory of counting, k(k − 1) / (8n)")
-    axes[0].plot([], [], color=GREY, linestyle=(0, (5, 3)), label="slope published for LLaMA-2 (its height is not)")
+    axes[0].plot([], [], color=INK, linestyle=(0, (1, 1.5)), label="theory: p unknowns cost p / (8n)")
+    axes[0].plot(
+        [], [], color=GREY, linestyle=(0, (5, 3)), label="slope published for LLaMA-2 (its height is arbitrary)"
+    )
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
+
+
+def expected(states: int | None, length: np.ndarray) -> np.ndarray:
+    """Return what the best estimator of known form expects: counting of states, or a law with two unknowns, 1 / (4n).
+
+    Maximum likelihood of p parameters is off by `p / (8 n)`: drift and scale of a Brownian motion, mean and scale of a
+    Gaussian, rate and noise of the logistic map.
+    """
+    return 2 / (8 * length) if states is None else expected_of_counting(states, length)
 
 
 def spectral_gaps(table: pd.DataFrame, first: int, last: int) -> Figure:
@@ -271,7 +291,13 @@ def spectral_gaps(table: pd.DataFrame, first: int, last: int) -> Figure:
             )
     gaps = np.sort(table["gap"].unique())
     middle = (first + last) / 2
-    ax.plot(gaps, np.full(len(gaps), 2 / (8 * middle)), color=INK, linestyle=(0, (1, 1.5)), label="theory of counting")
+    ax.plot(
+        gaps,
+        np.full(len(gaps), expected_of_counting(2, middle)),
+        color=INK,
+        linestyle=(0, (1, 1.5)),
+        label="theory of counting",
+    )
     ax.set_xticks(gaps, [f"{g:g}" for g in gaps])
     ax.minorticks_off()
     ax.set_xlabel("spectral gap of the two-state chain (slow mixing on the left)", fontsize=9)

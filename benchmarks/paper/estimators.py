@@ -7,7 +7,8 @@ from typing import Any
 import descentcast as dc
 
 ADAPTER = Path(__file__).resolve().parents[2] / "training" / "checkpoints" / "smollm2-135m-adapter"
-VIEWS = 4
+# Frozen models are read at every visit, which takes minutes a view.
+VIEWS, FROZEN_VIEWS = 4, 2
 LOCAL_LINEAR, FROZEN, GEMMA, ADAPTED, SMALL = (
     "local-linear",
     "SmolLM2-135M, frozen",
@@ -19,7 +20,8 @@ LOCAL_LINEAR, FROZEN, GEMMA, ADAPTED, SMALL = (
 
 def _in_context(name: str, adapter: Path | None) -> Callable[[], Any]:
     def made() -> dc.InContextKernel:
-        return dc.InContextKernel(dc.load_model(name, adapter=adapter), views=VIEWS)
+        model = dc.load_model(name, adapter=adapter)
+        return dc.InContextKernel(model, views=VIEWS if model.restarts else FROZEN_VIEWS)
 
     return made
 

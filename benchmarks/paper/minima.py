@@ -1,6 +1,6 @@
 """Non-convex problems: the minimum that is reached from each of a grid of unseen starts, predicted and true.
 
-    python benchmarks/paper/minima.py [--estimators "local-linear" "descent-small" ...] [--shown "SmolLM2-135M, frozen"]
+    python benchmarks/paper/minima.py [--estimators "local-linear" "descent-small" ...] [--shown ...]
 
 Two coordinates. "wells" moves in a double and a tilted triple well, one a coordinate: six minima. "deep linear" is a
 network of two scalar layers, whose minima are the two branches of a hyperbola; its coordinates drive each other, and
@@ -21,13 +21,13 @@ sys.path.insert(0, str(ROOT))  # `benchmarks` is a folder of the repository, not
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from benchmarks.paper.drawing import Landings, landings, saved  # noqa: E402
-from benchmarks.paper.estimators import ESTIMATORS, FROZEN, LOCAL_LINEAR  # noqa: E402
+from benchmarks.paper.estimators import ESTIMATORS, FROZEN, LOCAL_LINEAR, SMALL  # noqa: E402
 from benchmarks.paper.rows import RESULTS  # noqa: E402
 
 import descentcast as dc  # noqa: E402
 from descentcast.problems._stationary_points import zeros  # noqa: E402
 
-STEPS, VALUES, REAL_RUNS, SIDE = 60, 50, 400, 16
+STEPS, VALUES, REAL_RUNS, SIDE = 60, 40, 400, 16
 # Where the truth is so certain, there is one right answer.
 CERTAIN = 0.8
 
@@ -117,7 +117,7 @@ def main() -> None:
     """Estimate, predict, compare, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--estimators", nargs="+", choices=ESTIMATORS, default=list(ESTIMATORS))
-    parser.add_argument("--shown", choices=ESTIMATORS, default=FROZEN)
+    parser.add_argument("--shown", nargs="+", choices=ESTIMATORS, default=[FROZEN, SMALL, LOCAL_LINEAR])
     arguments = parser.parse_args()
     rows, pictures = [], {}
     for landscape in (wells(), deep_linear()):
@@ -151,7 +151,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     table.to_csv(RESULTS / "minima.csv", index=False, float_format="%.4g")
     print(table.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
-    shown = [n for n in (arguments.shown, LOCAL_LINEAR) if n in arguments.estimators]
+    shown = [n for n in arguments.shown if n in arguments.estimators]
     saved(landings(pictures, shown), "minima")
 
 

@@ -104,7 +104,7 @@ def fitted(table: pd.DataFrame) -> pd.DataFrame:
                 continue
             distances = runs.pivot(index="seed", columns="length", values="distance")
             law = dc.scaling_law(distances.columns.to_numpy(float), distances.to_numpy())
-            raised = dc.scaling_law(law.lengths, distances.to_numpy(), floor=True)
+            raised = dc.scaling_law(law.lengths, law.distances, floor=True)
             rows.append(
                 {
                     "family": family,

@@ -177,7 +177,7 @@ def _with_floor(n: np.ndarray, mean: np.ndarray, first: np.ndarray | None = None
     bounds = ([-np.inf, -20, 0], [np.inf, 20, np.inf])
     # A start must not lie on its bound.
     fits = [
-        least_squares(misfits, np.maximum(start, [-np.inf, -19, 1e-6]), jac=slopes, bounds=bounds)  # pyright: ignore[reportArgumentType]
+        least_squares(misfits, np.clip(start, [-np.inf, -19, 1e-6], [np.inf, 19, np.inf]), jac=slopes, bounds=bounds)  # pyright: ignore[reportArgumentType]
         for start in starts
     ]
     return min(fits, key=lambda fit: fit.cost).x * [1, 1, least]
