@@ -52,9 +52,8 @@ def forecast(
     folder = dc.reports.writable(out) if out else None
     hidden = as_json or IN_CONTEXT not in estimators
     with dc.reports.show_progress(f"{model} reads", hidden=hidden) as progress:
-        reader = dc.InContextKernel(
-            model_of(model, adapter), digits, views, rows, completion, random_state=seed, progress=progress
-        )
+        read = model_of(model, adapter) if IN_CONTEXT in estimators else model
+        reader = dc.InContextKernel(read, digits, views, rows, completion, random_state=seed, progress=progress)
         stack = dc.StackedKernel([_member(name, reader) for name in dict.fromkeys(estimators)], seed)
         stack.fit(recorded)
     result = dc.forecast(stack, points if len(recorded.names) > 1 else [p[0] for p in points], steps)
