@@ -7,11 +7,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from descentcast.errors import ArgumentError
-from descentcast.forecasts import Basins, Forecast
-from descentcast.kernels import TransitionKernel
+from descentcast.forecasts import Basins, Calibration, Forecast
+from descentcast.kernels import MarkovTest, ObservableChoice, TransitionKernel
+from descentcast.reports._diagnostics import draw_calibration, draw_markov_test, draw_observables
 from descentcast.reports._fan import draw_forecast
 from descentcast.reports._heat import draw_kernel
 from descentcast.reports._style import BLUE, GREY, INK, PALE, SKY, axes_or_new, bare, number
+from descentcast.reports._trial_plot import draw_trial
+from descentcast.trials import TrialResult
 
 
 @singledispatch
@@ -21,10 +24,12 @@ def plot(result: Any, ax: Axes | None = None) -> Axes:
     A `Forecast` becomes fan charts, a panel a start (24 at most, evenly chosen): by step the median and the smallest
     regions that hold 50 % and 90 % of the runs on the grid, with the basins and the probability of landing in each. A
     `TransitionKernel` becomes a heat map of next against present state, with what each row rests on. `Basins` become
-    the effective potential with every basin marked.
+    the effective potential with every basin marked. A `TrialResult` becomes the outcomes of each arm, virtual and
+    recorded, beside the effects with their intervals. A `MarkovTest`, an `ObservableChoice` and a `Calibration` become
+    what a departure costs, what observables tell and remember, and measured against nominal coverage.
 
     Args:
-        result: A forecast, a kernel or basins.
+        result: A forecast, a kernel, a trial, basins, a test, a choice of observables or a calibration.
         ax: Axes to draw into. By default those of a new figure, reached as `ax.figure`, that pyplot does not know of:
             nothing has to be closed.
 
@@ -40,11 +45,18 @@ def plot(result: Any, ax: Axes | None = None) -> Axes:
         >>> plot(minima(kernel)).get_xlabel()
         'x'
     """
-    raise ArgumentError(f"result is a {type(result).__name__}, must be a Forecast, a TransitionKernel or Basins")
+    raise ArgumentError(
+        f"result is a {type(result).__name__}, must be a Forecast, a TransitionKernel, a TrialResult, Basins, a "
+        "MarkovTest, an ObservableChoice or a Calibration"
+    )
 
 
 plot.register(Forecast, lambda result, ax=None: draw_forecast(result, ax))
 plot.register(TransitionKernel, lambda result, ax=None: draw_kernel(result, ax))
+plot.register(MarkovTest, lambda result, ax=None: draw_markov_test(result, ax))
+plot.register(ObservableChoice, lambda result, ax=None: draw_observables(result, ax))
+plot.register(Calibration, lambda result, ax=None: draw_calibration(result, ax))
+plot.register(TrialResult, lambda result, ax=None: draw_trial(result, ax))
 
 
 @plot.register
