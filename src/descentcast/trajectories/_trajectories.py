@@ -1,7 +1,7 @@
 """Observed runs of training: frozen values with their step indices, names, run, arm and setting."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from descentcast._types import Steps, Values
 from descentcast.errors import DataError
+from descentcast.trajectories._resampling import Method, resampled
 
 LAST_STEP = 2**53  # Beyond it float64 skips whole numbers.
 
@@ -71,6 +72,32 @@ class Trajectory:
         """Optimizer steps between rows, or None where the cadence is irregular."""
         gaps = np.unique(np.diff(self.steps))
         return int(gaps[0]) if len(gaps) == 1 else None
+
+    def resampled(self, every: int, method: Method = "previous") -> "Trajectory":
+        """Return the run at steps s_0, s_0 + every, s_0 + 2 every, ..., for a run of irregular cadence.
+
+        `"previous"` takes at each step the row recorded last at or before it, so nothing is known early; rows between
+        records repeat, which makes them too still. `"linear"` draws a line to the next record, so that a row knows of
+        values that come later, and is smoother than the run was: not for what is to be scored step by step. A step
+        that was recorded keeps its values under both. `notes` say how many rows were made.
+
+        Args:
+            every: Optimizer steps between rows.
+            method: `"previous"` or `"linear"`.
+
+        Raises:
+            ArgumentError: `every` is no positive whole number, an unknown method.
+            DataError: Fewer than two rows would be left, or more than 10 million.
+
+        Examples:
+            >>> run = Trajectory([8.0, 4.0, 1.0], steps=[0, 2, 5])
+            >>> run.resampled(1).values[:, 0].tolist()
+            [8.0, 8.0, 4.0, 4.0, 4.0, 1.0]
+            >>> run.resampled(1, method="linear").values[:, 0].round(6).tolist()
+            [8.0, 6.0, 4.0, 3.0, 2.0, 1.0]
+        """
+        steps, values, note = resampled(self.steps, self.values, every, method, self.run)
+        return replace(self, steps=steps, values=values, notes=(*self.notes, note) if note else self.notes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return run, arm, setting, divergence, notes, names, steps and values as plain values."""
@@ -180,6 +207,10 @@ class Trajectories(Sequence[Trajectory]):
         """Return all pairs (x_t, x_{t+1}) of one coordinate, never across runs: two arrays of equal length."""
         columns = self.coordinate(index)
         return np.concatenate([c[:-1] for c in columns]), np.concatenate([c[1:] for c in columns])
+
+    def resampled(self, every: int, method: Method = "previous") -> "Trajectories":
+        """Return the runs at a regular cadence, each from its first step on; see `Trajectory.resampled`."""
+        return Trajectories(tuple(run.resampled(every, method) for run in self.runs), self.notes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the runs and notes as plain values."""
