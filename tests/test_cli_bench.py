@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from descentcast.benchmark import _run, load_suite
 from descentcast.cli import cli
+from descentcast.cli._forecast import _coverage
 
 
 @pytest.fixture
@@ -39,3 +40,17 @@ def test_kernels_prints_a_table_and_writes_it(tmp_path, small):
 def test_an_unknown_estimator_is_refused():
     run = CliRunner().invoke(cli, ["bench", "kernels", "--estimators", "magic"])
     assert run.exit_code == 2
+
+
+def test_the_coverage_of_a_forecast_is_one_line_a_coordinate():
+    rows = [
+        {"coordinate": "w", "lag": 1, "level": 0.9, "coverage": 0.875, "steps": 40},
+        {"coordinate": "w", "lag": 10, "level": 0.9, "coverage": 0.5, "steps": 4},
+        {"coordinate": "v", "lag": 10, "level": 0.9, "coverage": None, "steps": 0},
+    ]
+    (line,) = _coverage(rows, several=False)
+    assert (
+        line == "held-out values within the kernel's 90 % intervals: 88% of 40, 1 step ahead; 50% of 4, 10 steps ahead"
+    )
+    assert _coverage(rows, several=True)[0].startswith("w: held-out")
+    assert _coverage(rows[2:], several=False) == []

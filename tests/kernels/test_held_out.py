@@ -16,8 +16,9 @@ from descentcast.kernels import (
     TransitionKernel,
 )
 from descentcast.kernels._beginnings import FOLDS, LEAST_KNOWN, Fold, beginning, forward_folds
-from descentcast.kernels._held_out import score
+from descentcast.kernels._held_out import covered, score
 from descentcast.kernels._reading import iterated_score
+from descentcast.problems import Quadratic
 from descentcast.trajectories import Trajectories
 
 
@@ -104,3 +105,29 @@ def test_kernels_of_beginnings_ignore_what_comes_later(estimator):
     for a, b in zip(one[:2], two[:2], strict=True):
         np.testing.assert_array_equal(a.matrix, b.matrix)
     assert (one[2].matrix != two[2].matrix).any()
+
+
+def test_coverage_of_held_out_values_by_hand():
+    """Every row uniform on four cells: the central 50 % are [1, 3], whatever the lag."""
+    edges = np.arange(5.0)
+    flat = TransitionKernel(edges, np.full((4, 4), 0.25), np.zeros((4, 2)))
+    columns = [np.array([0.5, 0.5, 1.5, 2.5, 3.5]), np.array([0.5, 1.5, 0.5])]
+    folds = [Fold(2, 5), Fold(5, 8)]
+    # One step ahead 1.5, 2.5 of three in the first run, 1.5 of two in the second: none goes from one run to the other.
+    assert covered([flat, flat], folds, columns, 1, 0.5) == (pytest.approx(3 / 5), 5)
+    # Two ahead: into 2.5 and 3.5 from the block's first values, into 0.5 in the second run.
+    assert covered([flat, flat], folds, columns, 2, 0.5) == (pytest.approx(1 / 3), 3)
+    share, steps = covered([flat, flat], folds, columns, 10, 0.5)
+    assert np.isnan(share)
+    assert steps == 0
+
+
+def test_coverage_is_nominal_where_the_kernel_is_right():
+    problem, edges = Quadratic(step_size=0.2, noise=0.5), np.linspace(-2, 2, 201)
+    (run,) = problem.simulate([0.0], 4000, 0)
+    folds = forward_folds([len(run)])
+    kernel = problem.kernel(edges)
+    for lag in (1, 10):
+        share, steps = covered([kernel] * len(folds), folds, [run.values[:, 0]], lag, 0.9)
+        assert steps > 2000
+        assert share == pytest.approx(0.9, abs=0.03)

@@ -62,6 +62,7 @@ def forecast(
         "reading": reading_notes(recorded),
         "estimators": list(dict.fromkeys(estimators)),
         "held_out": json.loads(str(stack.held_out_scores_.to_json(orient="records"))),
+        "held_out_coverage": json.loads(str(stack.held_out_coverage_.to_json(orient="records"))),
     }
     readers = [member for member in stack.members_ if isinstance(member, dc.InContextKernel)]
     for read in readers:
@@ -79,9 +80,24 @@ def forecast(
     dc.reports.show_table(result.landing, title)
     shown = [{k: v for k, v in row.items() if k != "coordinate" or recorded.names[1:]} for row in summary["held_out"]]
     dc.reports.show_table(shown, "Held-out score: log density of steps after those known, nats, higher is better")
+    for line in _coverage(summary["held_out_coverage"], several=len(recorded.names) > 1):
+        click.echo(line)
     for read in readers:
         click.echo(f"{model}: views pooled by {', '.join(read.rules_)}")
     close([*reading_notes(recorded), *result.notes], saved)
+
+
+def _coverage(rows: list[dict[str, Any]], several: bool) -> list[str]:
+    """Say of each coordinate how many held-out values lay within the intervals of its kernel."""
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        if row["steps"]:
+            ahead = f"{row['lag']} step" + ("s" if row["lag"] > 1 else "")
+            said.setdefault(row["coordinate"], []).append(f"{row['coverage']:.0%} of {row['steps']}, {ahead} ahead")
+    return [
+        (f"{name}: " if several else "") + f"held-out values within the kernel's 90 % intervals: {'; '.join(parts)}"
+        for name, parts in said.items()
+    ]
 
 
 def _member(name: str, reader: Any) -> Any:

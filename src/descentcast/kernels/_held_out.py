@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float, Int
 
 from descentcast._types import Edges
 from descentcast.kernels._beginnings import Fold
+from descentcast.kernels._interpolation import rows_at
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._reading import iterated_score
+from descentcast.scoring import pit
 
 # A cell that a kernel calls impossible is scored as this probable.
 LEAST_MASS = 1e-12
@@ -81,6 +83,42 @@ def score(
         position=at,
         iterated=float(np.average(scored[:, 0], weights=scored[:, 1])) if len(scored) else float("nan"),
     )
+
+
+def covered(
+    kernels: Sequence[TransitionKernel],
+    folds: Sequence[Fold],
+    columns: Sequence[np.ndarray],
+    lag: int,
+    level: float,
+) -> tuple[float, int]:
+    """Return the share of held-out values within central intervals some steps ahead, and how many values that is.
+
+    From every value x_t, the last known one or in the block, the law of x_{t + lag} in the block, of the same run, is
+    `P^lag` at x_t, of the kernel that knows nothing of the block.
+
+    Args:
+        kernels: The kernel fitted to what each fold knows.
+        folds: The folds.
+        columns: Values of each run, shape (T,) each.
+        lag: Steps ahead.
+        level: Nominal coverage.
+
+    Returns:
+        The share, NaN where no value is so far in a block, and the number of values.
+    """
+    values = np.concatenate(columns)
+    run = np.repeat(np.arange(len(columns)), [len(c) for c in columns])
+    hits = []
+    for kernel, fold in zip(kernels, folds, strict=True):
+        after = np.arange(fold.known - 1 + lag, fold.after)
+        states = values[after - lag]
+        kept = (run[after] == run[after - lag]) & (states >= kernel.edges[0]) & (states <= kernel.edges[-1])
+        if kept.any():
+            laws = rows_at(kernel if lag == 1 else kernel.power(lag), states[kept])
+            hits.append(np.abs(pit(laws, kernel.edges, values[after[kept]]) - 0.5) <= level / 2)
+    found = np.concatenate([np.empty(0, bool), *hits])
+    return (float(found.mean()) if len(found) else float("nan")), len(found)
 
 
 def _paths(column: np.ndarray, run: np.ndarray, fold: Fold, n: int) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ from descentcast.kernels._classical import source_of
 from descentcast.kernels._conditional_density import KernelDensityKernel
 from descentcast.kernels._discrepancy import learnt, moved, sizes
 from descentcast.kernels._grid import as_trajectories, grids_of, one_step_spread
-from descentcast.kernels._held_out import HeldOut, score
+from descentcast.kernels._held_out import HeldOut, covered, score
 from descentcast.kernels._in_context import InContextKernel
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
@@ -33,6 +33,8 @@ T = TypeVar("T")
 WORTH_A_NOTE = 0.05  # weight of a member above which its own notes are the stack's
 # How fast weights change outside the hull: half way a tenth of a step from it. Chosen on development problems.
 SHARPNESS = 10.0
+# Steps ahead, and the nominal level, at which coverage of held-out values is told.
+LAGS, LEVEL = (1, 10), 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,7 @@ class _Coordinate:
     iterated: float
     distance: np.ndarray
     beyond: np.ndarray
+    coverage: dict[int, tuple[float, int]]
 
     def rows(self, weights: np.ndarray) -> np.ndarray:
         """Return the weights of each row, shape (n, M), from those in the hull."""
@@ -83,6 +86,9 @@ class StackedKernel(KernelEstimator):
         held_out_scores_: coordinate, member, weight, log_score, iterated, transitions: one row a member and one for the
             stack itself. `log_score` is the average held-out log density one step ahead, `iterated` that of the
             iterated kernel (lags 1, 2, 4, ...), nats, higher is better; of the stack with the weights it had then.
+        held_out_coverage_: coordinate, lag, level, coverage, steps: the share of held-out values within the 90 %
+            intervals of the stack's kernel 1 and 10 steps ahead, with the weights it had then, before forecasts widen
+            them; NaN where blocks are too short.
         replicates_: Kernels of 40 resamples, in the form of `kernel_`: the members' own replicates, mixed by weights
             from resampled blocks of held-out transitions, and moved by a random smooth field, whose size was learnt on
             development problems, for what no resample shows. Made when first asked for.
@@ -150,6 +156,13 @@ class StackedKernel(KernelEstimator):
         self.held_out_scores_ = pd.concat(
             [_table(name, labels, part) for name, part in zip(runs.names, parts, strict=True)], ignore_index=True
         )
+        self.held_out_coverage_ = pd.DataFrame(
+            [
+                {"coordinate": name, "lag": lag, "level": LEVEL, "coverage": share, "steps": steps}
+                for name, part in zip(runs.names, parts, strict=True)
+                for lag, (share, steps) in part.coverage.items()
+            ]
+        )
         return self
 
     @property
@@ -212,7 +225,7 @@ def _stack(
     held_out = [score(forward, folds, columns, edges) for forward in earlier]
     mixture = mixture_of(np.log(np.stack([h.mass for h in held_out])))
     visits, distance = _visits(columns, edges), _distance(columns, edges)
-    rests = _Coordinate(kernels[0], held_out, mixture, np.nan, distance, _beyond(kernels))
+    rests = _Coordinate(kernels[0], held_out, mixture, np.nan, distance, _beyond(kernels), {})
     rows = rests.rows(mixture.weights)
     weight = (rows * np.column_stack([kernel.evidence.weight for kernel in kernels])).sum(axis=1)
     alone = kernels[0].evidence if len(kernels) == 1 else None
@@ -221,25 +234,26 @@ def _stack(
         evidence=alone or Evidence(visits, source_of(visits), np.clip(weight, 0, 1)),
         projected=any(kernel.projected for kernel in kernels),
     )
-    return replace(rests, kernel=kernel, iterated=_iterated(earlier, held_out, mixture, folds, columns, edges))
+    forward = _mixed_forward(earlier, held_out, folds, edges)
+    return replace(
+        rests,
+        kernel=kernel,
+        iterated=score(forward, folds, columns, edges).iterated,
+        coverage={lag: covered(forward, folds, columns, lag, LEVEL) for lag in LAGS},
+    )
 
 
-def _iterated(
-    earlier: list[list[TransitionKernel]],
-    held_out: list[HeldOut],
-    mixture: Mixture,
-    folds: list[Fold],
-    columns: list[np.ndarray],
-    edges: Edges,
-) -> float:
-    """Return the iterated score of the stack: each block by the members' kernels and the weights before it."""
+def _mixed_forward(
+    earlier: list[list[TransitionKernel]], held_out: list[HeldOut], folds: list[Fold], edges: Edges
+) -> list[TransitionKernel]:
+    """Return the stack's kernel for each block: the members' kernels by the weights before it."""
     mixed = []
     for f, fold in enumerate(folds):
         start = int((held_out[0].position < fold.known).sum())
         weights = mixture_of(np.log(np.stack([h.mass[:start] for h in held_out]))).weights
         kernels = [forward[f] for forward in earlier]
         mixed.append(mix(kernels, np.tile(weights, (len(edges) - 1, 1))))
-    return score(mixed, folds, columns, edges).iterated
+    return mixed
 
 
 def _visits(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
