@@ -1,6 +1,6 @@
 """Two coordinates forecast one by one, by principal components, and together: landings beside simulation, and times.
 
-    python benchmarks/particles.py [--model descent-small] [--problems NAME ...] [--particles 256] [--views 4] [--json]
+    python benchmarks/particles.py [--model descent-small] [--problems NAME ...] [--particles 128] [--views 4] [--json]
     python benchmarks/particles.py --time [--model smollm2-135m] [--steps 50]
 
 Development problems, none of a family that reported figures use, with Gaussian noise, so that every law is known:
@@ -16,7 +16,7 @@ stretches of the box of the grids, and beyond it, against 20,000 simulated runs 
 - `seconds`: processor seconds of fit and forecast.
 
 The row "simulation" is what as many simulated runs as there are joint particles come to. `--time` forecasts 512
-particles from one start of "drawn" and prints processor and wall seconds.
+particles from one start of "drawn", landing on either side of zero, and prints processor and wall seconds.
 """
 
 import argparse
@@ -202,7 +202,8 @@ def timed(model: Any, name: str, views: int, particles: int, steps: int) -> dict
     runs = recorded(CHAINS["drawn"](), np.random.default_rng(1))
     kernel = dc.InContextKernel(model, views=views, coordinates="joint").fit(runs).kernel_
     processor, wall = time.process_time(), time.perf_counter()
-    result = dc.forecast_particles(kernel, [[0.1, -0.2]], steps, particles)
+    halves = [[(kernel.low[d], 0.0), (0.0, kernel.high[d])] for d in range(2)]
+    result = dc.forecast_particles(kernel, [[0.1, -0.2]], steps, particles, halves)
     return {
         "model": name,
         "particles": particles,
@@ -230,7 +231,7 @@ def main() -> None:
     else:
         table = []
         for name in arguments.problems:
-            table += compare(name, model, arguments.views, arguments.particles or 256)
+            table += compare(name, model, arguments.views, arguments.particles or 128)
     if arguments.json:
         print(json.dumps(table))
     else:
