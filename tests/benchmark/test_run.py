@@ -129,6 +129,14 @@ def test_claims_by_hand():
     assert claims([record("a", "counts", 0, 0.1)]) == []
 
 
+def test_with_one_seed_a_tie_is_within_the_error_over_problems():
+    """0.01 better than the best on one problem, 0.03 worse on the other: worse by 0.01 ± 0.02."""
+    records = [r for r in stack_records({"a": 0.09, "b": 0.13}) if r["seed"] == 0]
+    (lowest, *_) = claims(records)
+    assert lowest.met
+    assert "difference +0.0100 ± 0.0200, paired over problems" in lowest.measured
+
+
 def test_a_cut_line_is_dropped_and_what_follows_it_kept(tmp_path):
     path = tmp_path / "sub" / "kernels.jsonl"
     assert read_results(path) == []
