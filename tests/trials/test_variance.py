@@ -8,7 +8,7 @@ from descentcast.errors import ArgumentError
 from descentcast.trials import CALIBRATED, VariancePrior
 from descentcast.trials._variance import ErrorLaw
 
-PRIOR = VariancePrior((0.6, 0.4), (5.0, 2.0), (1.0, 20.0), 0.2)
+PRIOR = VariancePrior((0.6, 0.4), (5.0, 2.0), (1.0, 20.0), (0.2,), (1.0,))
 
 
 def inverse_chi2(phi, dof, scale):
@@ -51,7 +51,7 @@ def test_agreeing_runs_believe_their_kernels_and_others_do_not():
 
 def test_one_component_and_no_bias_give_the_t_interval():
     # dof 9 about phi = 1, one arm: error / sqrt(q) is Student-t with 9 degrees of freedom.
-    prior = VariancePrior((1.0,), (9.0,), (1.0,), 0.0)
+    prior = VariancePrior((1.0,), (9.0,), (1.0,), (0.0,), (1.0,))
     law = ErrorLaw.of(prior.posterior([0.0], [0]), [(0, 4.0)], 0.0)
     assert law.halfwidth(0.9) == pytest.approx(2 * stats.t.ppf(0.95, 9), rel=0.02)
     assert law.above(3.0) == pytest.approx(stats.t.sf(1.5, 9), rel=0.03)
@@ -59,7 +59,7 @@ def test_one_component_and_no_bias_give_the_t_interval():
 
 
 def test_a_fixed_variance_alone_gives_the_normal_interval():
-    prior = VariancePrior((1.0,), (5.0,), (1.0,), 0.0)
+    prior = VariancePrior((1.0,), (5.0,), (1.0,), (0.0,), (1.0,))
     law = ErrorLaw.of(prior.posterior([0.0, 0.0], [0, 0]), [(0, 0.0), (1, 0.0)], 9.0)
     assert law.halfwidth(0.95) == pytest.approx(3 * stats.norm.ppf(0.975))
 
@@ -81,10 +81,17 @@ def test_two_arms_have_the_law_of_two_independent_variances():
         ({"weights": (0.5, 0.6)}, "sum to 1"),
         ({"dof": (1.0,)}, "must have as many"),
         ({"scales": (1.0, 0.0)}, "scales == 0"),
-        ({"bias": -1.0}, "bias == -1"),
+        ({"bias": (-1.0,)}, "bias == -1"),
+        ({"bias": (1.0, 2.0)}, "must have as many"),
     ],
 )
 def test_a_wrong_prior_is_refused(changes, message):
-    given = {"weights": (0.5, 0.5), "dof": (1.0, 1.0), "scales": (1.0, 1.0), "bias": 0.1} | changes
+    given = {
+        "weights": (0.5, 0.5),
+        "dof": (1.0, 1.0),
+        "scales": (1.0, 1.0),
+        "bias": (0.1,),
+        "bias_weights": (1.0,),
+    } | changes
     with pytest.raises(ArgumentError, match=message):
-        VariancePrior(**given)
+        VariancePrior(**given | changes)

@@ -149,8 +149,7 @@ class Arm:
                 notes += told
                 paths = max(int(np.ceil(replicates / usable / len(own))), LEAST_PATHS)
                 which = np.repeat(np.arange(len(own)), paths)
-                # Paths of a kernel start all over the starts, whatever their order.
-                first = starts[(np.arange(len(which)) * _stride(len(starts))) % len(starts)]
+                first = first_values(starts, len(own), paths)
                 walked = walk(own, which, first, steps, np.random.default_rng(seed))
                 virtual = outcome(transform.inverse(walked)).reshape(len(own), paths)
             else:
@@ -176,6 +175,11 @@ def _real(run: Trajectory, outcome: Outcome, transform: Transform, steps: int) -
     if len(run) <= steps:
         return float("nan")
     return float(outcome(transform.inverse(run.values[None, : steps + 1, 0]))[0])
+
+
+def first_values(starts: Float[np.ndarray, "m"], kernels: int, paths: int) -> Float[np.ndarray, "R"]:
+    """Return where the paths of the kernels start: those of each all over the starts, whatever their order."""
+    return starts[(np.arange(kernels * paths) * _stride(len(starts))) % len(starts)]
 
 
 def _stride(m: int) -> int:

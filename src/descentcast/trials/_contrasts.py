@@ -17,7 +17,8 @@ ESTIMATED_FROM = 8
 WEIGHTS = np.linspace(0.0, 1.0, 41)
 # How many real runs the kernels' variance of an outcome counts for, beside the real outcomes' own.
 WORTH_OF_KERNEL = 4.0
-MOST_RUNS = 1e6
+# Between 1 and this many runs an interval is as wide as one likes.
+FEWEST_RUNS, MOST_RUNS = 1.2, 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +27,9 @@ class ArmMean:
 
     With m_i the mean outcome of the virtual runs of recorded run i and Y_i its own outcome, `z_i = (1 - w) m_i + w Y_i`
     and the estimate is the mean of the z_i: the mean of m_i, debiased by the share w of what real outcomes say against
-    it (prediction-powered inference). Below 8 runs w is `n b^2 / (1 + n b^2)`, with b the prior's `bias`; from 8 on
-    it minimises the estimated mean squared error.
+    it (prediction-powered inference). Below 8 real outcomes `w = n b^2 / (1 + n b^2)` with b the prior's `bias`,
+    averaged over its components by their posterior, which arms share; from 8 on w minimises the estimated mean squared
+    error.
 
     Attributes:
         mean: The estimate.
@@ -37,6 +39,9 @@ class ArmMean:
         bias: Posterior mean of the square of the bias that is left.
         outcome_sd: Standard deviation of a real run's outcome, from kernels and real outcomes.
         within: v^2, the variance of an outcome under one kernel.
+        sampling: s^2, the variance of a run's m_i that its kernels predict.
+        against: What real outcomes say against the virtual ones, in standard deviations v.
+        real: How many real outcomes there are.
     """
 
     mean: float
@@ -46,6 +51,9 @@ class ArmMean:
     bias: float
     outcome_sd: float
     within: float
+    sampling: float
+    against: float
+    real: int
 
     @property
     def runs(self) -> int:
@@ -59,43 +67,100 @@ class ArmMean:
         return spread / self.predicted if spread > 0 else 0.0
 
 
-def arm_mean(runs: Sequence[RunEvidence], prior: VariancePrior) -> ArmMean | None:
-    """Estimate the mean outcome of an arm; None where no run says anything of it."""
-    m = np.array([run.mean for run in runs])
-    Y = np.array([run.real for run in runs])
-    kept = np.isfinite(m)
-    if not kept.any():
+@dataclass(frozen=True, eq=False)
+class _Said:
+    """The means of virtual runs and the real outcomes (NaN where there is none) of one arm, with v^2 and s^2."""
+
+    m: Float[np.ndarray, "n"]
+    Y: Float[np.ndarray, "n"]
+    within: float
+    sampling: float
+
+    @property
+    def real(self) -> np.ndarray:
+        return np.isfinite(self.Y)
+
+    @property
+    def n(self) -> int:
+        return int(self.real.sum())
+
+    @property
+    def against(self) -> float:
+        """What real outcomes say against the virtual ones, on average."""
+        return float((self.Y - self.m)[self.real].mean()) if self.n else 0.0
+
+    @property
+    def scaled(self) -> float:
+        """The same in standard deviations v."""
+        return self.against / np.sqrt(self.within) if self.within > 0 else 0.0
+
+
+def arm_means(arms: Sequence[Sequence[RunEvidence]], prior: VariancePrior) -> list[ArmMean | None]:
+    """Estimate the mean outcome of every arm of a trial; None where no run says anything of it."""
+    said = [_said(runs) for runs in arms]
+    known = [s for s in said if s is not None]
+    shares = prior.biases([s.scaled for s in known], [s.n for s in known])
+    return [None if s is None else _mean(s, prior, shares) for s in said]
+
+
+def _said(runs: Sequence[RunEvidence]) -> _Said | None:
+    kept = [run for run in runs if np.isfinite(run.mean)]
+    if not kept:
         return None
-    m, Y = m[kept], Y[kept]
-    within = float(np.nanmean([run.within for run, k in zip(runs, kept, strict=True) if k]))
-    sampling = float(np.nanmean([run.sampling for run, k in zip(runs, kept, strict=True) if k]))
-    real = np.isfinite(Y)
-    n = int(real.sum())
-    against = float((Y[real] - m[real]).mean()) if n else 0.0
-    b2 = prior.bias**2 * within
+    return _Said(
+        m=np.array([run.mean for run in kept]),
+        Y=np.array([run.real for run in kept]),
+        within=float(np.nanmean([run.within for run in kept])),
+        sampling=float(np.nanmean([run.sampling for run in kept])),
+    )
+
+
+def _mean(s: _Said, prior: VariancePrior, shares: Float[np.ndarray, "B"]) -> ArmMean:
+    m, Y, real, n = s.m, s.Y, s.real, s.n
+    theta = np.array(prior.bias)
+    weights = weight_of(n, theta)
+    # Posterior mean of the squared bias, by component: N(0, theta^2 v^2) seen through n real outcomes of variance v^2.
+    squared = float(shares @ ((weights * s.against) ** 2 + (1 - weights) * theta**2 * s.within))
+    w = float(shares @ weights)
     if n >= ESTIMATED_FROM and n == len(m):
-        d = Y - m
-        w, bias = _estimated(m, Y, b2 + max(float(d.mean() ** 2 - d.var(ddof=1) / n), 0.0))
-    else:
-        w = n * prior.bias**2 / (1 + n * prior.bias**2)
-        share = n * prior.bias**2 / (1 + n * prior.bias**2)
-        bias = (share * against) ** 2 + (1 - share) * b2
-    z = m + w * np.where(real, np.nan_to_num(Y) - m, against)
-    p = (1 - w) ** 2 * sampling + w**2 * within + 2 * w * (1 - w) * sampling
+        w = _estimated(m, Y, squared)
+    z = m + w * np.where(real, np.nan_to_num(Y) - m, s.against)
     spread = float(((Y[real] - Y[real].mean()) ** 2).sum()) if n else 0.0
-    variance = (WORTH_OF_KERNEL * (within + float(m.var())) + spread) / (WORTH_OF_KERNEL + max(n - 1, 0))
+    variance = (WORTH_OF_KERNEL * (s.within + float(m.var())) + spread) / (WORTH_OF_KERNEL + max(n - 1, 0))
     smallest = (1e-12 * max(float(np.abs(z).max()), 1e-100)) ** 2
-    return ArmMean(float(z.mean()), w, z, max(p, smallest), (1 - w) ** 2 * bias, float(np.sqrt(variance)), within)
+    return ArmMean(
+        mean=float(z.mean()),
+        weight=w,
+        z=z,
+        predicted=max(predicted(w, s.within, s.sampling), smallest),
+        bias=(1 - w) ** 2 * squared,
+        outcome_sd=float(np.sqrt(variance)),
+        within=s.within,
+        sampling=s.sampling,
+        against=s.scaled,
+        real=n,
+    )
 
 
-def _estimated(m: np.ndarray, Y: np.ndarray, b2: float) -> tuple[float, float]:
-    """Return the weight of real outcomes with the least estimated mean squared error, and the squared bias."""
-    n = len(m)
+def weight_of(n: int, bias: np.ndarray) -> np.ndarray:
+    """Return the weight of n real outcomes below `ESTIMATED_FROM`: `n b^2 / (1 + n b^2)`."""
+    return n * bias**2 / (1 + n * bias**2)
+
+
+def predicted(w: float, within: float, sampling: float) -> float:
+    """Return p, the variance of `(1 - w) m + w Y` that the kernels predict.
+
+    Both hold the luck of the same run: the covariance of an efficient estimate with any other is its own variance.
+    """
+    return (1 - w) ** 2 * sampling + w**2 * within + 2 * w * (1 - w) * sampling
+
+
+def _estimated(m: np.ndarray, Y: np.ndarray, squared: float) -> float:
+    """Return the weight of real outcomes with the least estimated mean squared error."""
     cov = np.cov(np.stack([m, Y]), ddof=1)
     w = WEIGHTS
     variance = (1 - w) ** 2 * cov[0, 0] + w**2 * cov[1, 1] + 2 * w * (1 - w) * cov[0, 1]
-    best = float(w[np.argmin((1 - w) ** 2 * b2 + variance / n)])
-    return best, b2
+    return float(w[np.argmin((1 - w) ** 2 * squared + variance / len(m))])
 
 
 def law_of(means: Sequence[ArmMean], posterior: VariancePosterior, arms: Sequence[int]) -> ErrorLaw:
@@ -144,7 +209,7 @@ def compare(
     Raises:
         DataError: All virtual runs of an arm diverge.
     """
-    means = [arm_mean(runs, prior) for runs in (ours, theirs)]
+    means = arm_means([ours, theirs], prior)
     known = [mean for mean in means if mean is not None]
     if len(known) < 2:
         raise DataError("all virtual runs of an arm diverge, there is no mean outcome to compare")
@@ -170,9 +235,9 @@ def equivalent_runs(halfwidth: float, sds: Sequence[float], level: float) -> flo
 
     if halfwidth <= 0 or wider(np.log(MOST_RUNS)) > 0:
         return float("inf") if scale > 0 or halfwidth <= 0 else 1.0
-    if wider(np.log(1.001)) < 0:
+    if wider(np.log(FEWEST_RUNS)) < 0:
         return 1.0
-    return float(np.exp(root(wider, float(np.log(1.001)), float(np.log(MOST_RUNS)))))
+    return float(np.exp(root(wider, float(np.log(FEWEST_RUNS)), float(np.log(MOST_RUNS)))))
 
 
 def adjusted(p: Float[np.ndarray, "C"], method: str) -> Float[np.ndarray, "C"]:

@@ -14,7 +14,7 @@ from descentcast.trials._arms import Arm, RunEvidence
 from descentcast.trials._contrasts import (
     ArmMean,
     adjusted,
-    arm_mean,
+    arm_means,
     between_runs,
     contrast,
     equivalent_runs,
@@ -38,14 +38,16 @@ class TrialResult:
             diverged_low and diverged_high (Jeffreys interval from the recorded runs alone). `equivalent_runs`: how many
             real runs would give that interval of the mean.
         effects: contrast ("B - A"), effect (difference of means), ratio (of means), low, high, p_superior (probability
-            that a run of B is better than one of A, a diverged one being worst) with p_superior_low and
-            p_superior_high, p_value (two-sided, of no difference in means), p_adjusted, p_equivalent (of a difference
-            of at least `rope`; NaN without one), equivalent_runs (real runs an arm that would give as narrow an
-            interval), verdict ("better", "worse", "equivalent", "undecided").
+            that a run of B is better than one of A; in an arm of which a recorded run diverged, virtual ones that do
+            are worse than any, in others they are left out) with p_superior_low and p_superior_high, p_value
+            (two-sided, of no difference in means), p_adjusted, p_equivalent (of a difference of at least `rope`; NaN
+            without one), equivalent_runs (real runs an arm that would give as narrow an interval), verdict ("better",
+            "worse", "equivalent", "undecided").
         outcome: Its name.
         better: "lower" or "higher".
         name: The coordinate.
         steps: The horizon.
+        starts: Where virtual runs started, shape (m,).
         level: Of the intervals.
         alpha: Of the tests.
         adjust: How p-values were adjusted.
@@ -64,6 +66,7 @@ class TrialResult:
     better: str
     name: str
     steps: int
+    starts: np.ndarray
     level: float
     alpha: float
     adjust: str
@@ -82,11 +85,12 @@ class TrialResult:
 
     @cached_property
     def virtual(self) -> dict[str, np.ndarray]:
-        """Outcomes of the virtual runs of each arm, NaN where they diverged."""
-        return {
-            name: np.concatenate([run.virtual.ravel() for run in runs])
-            for name, runs in zip(self.names, self.evidence, strict=True)
-        }
+        """Outcomes of the virtual runs of each arm, moved so that their mean is the estimate; NaN where they diverged.
+
+        What real outcomes say against the virtual ones moves all of them.
+        """
+        together = zip(self.names, self.evidence, self.means, strict=True)
+        return {name: _moved(runs, mean) for name, runs, mean in together}
 
     @property
     def real(self) -> dict[str, np.ndarray]:
@@ -108,6 +112,7 @@ class TrialResult:
             "coordinate": self.name,
             "better": self.better,
             "steps": self.steps,
+            "starts": self.starts.tolist(),
             "level": self.level,
             "alpha": self.alpha,
             "adjust": self.adjust,
@@ -139,6 +144,7 @@ def concluded(
     prior: VariancePrior,
     pairs: Sequence[tuple[int, int]],
     horizon: int,
+    starts: np.ndarray,
     level: float,
     alpha: float,
     adjust: str,
@@ -147,12 +153,13 @@ def concluded(
     notes: Sequence[str],
 ) -> TrialResult:
     """Compare the arms by what their runs say."""
-    means = [arm_mean(runs, prior) for runs in evidence]
+    means = arm_means(evidence, prior)
     known = [i for i, mean in enumerate(means) if mean is not None]
     usable = [mean for mean in means if mean is not None]
     posterior = between_runs(usable, prior) if usable else None
     place = {arm: k for k, arm in enumerate(known)}
-    virtual = [np.concatenate([run.virtual.ravel() for run in runs]) for runs in evidence]
+    virtual = [_moved(runs, mean) for runs, mean in zip(evidence, means, strict=True)]
+    rivals = [_rivals(values, runs) for values, runs in zip(virtual, evidence, strict=True)]
 
     rows = []
     for i, arm in enumerate(arms):
@@ -168,18 +175,18 @@ def concluded(
     for b, a in pairs:
         row: dict[str, Any] = {"contrast": f"{arms[b].name} - {arms[a].name}"}
         if posterior is None or a not in place or b not in place:
-            row["p_superior"] = superiority(virtual[b], virtual[a], outcome.sign)
+            row["p_superior"] = superiority(rivals[b], rivals[a], outcome.sign)
             effects.append(row)
             continue
         found, law = contrast(usable, posterior, place[b], place[a], level)
         effect, half, theirs = found.effect, found.halfwidth, usable[place[a]].mean
-        shifts = sorted(superiority(virtual[b], virtual[a], outcome.sign, s) for s in (-half, half))
+        shifts = sorted(superiority(rivals[b], rivals[a], outcome.sign, s) for s in (-half, half))
         row |= {
             "effect": effect,
             "ratio": (theirs + effect) / theirs if theirs else float("nan"),
             "low": effect - half,
             "high": effect + half,
-            "p_superior": superiority(virtual[b], virtual[a], outcome.sign),
+            "p_superior": superiority(rivals[b], rivals[a], outcome.sign),
             "p_superior_low": shifts[0],
             "p_superior_high": shifts[1],
             "p_value": found.p_value,
@@ -197,6 +204,7 @@ def concluded(
         better=outcome.better,
         name=name,
         steps=horizon,
+        starts=starts,
         level=level,
         alpha=alpha,
         adjust=adjust,
@@ -218,6 +226,20 @@ EFFECTS = [
     "contrast", "effect", "ratio", "low", "high", "p_superior", "p_superior_low", "p_superior_high", "p_value",
     "p_adjusted", "p_equivalent", "equivalent_runs", "verdict",
 ]  # fmt: skip
+
+
+def _moved(runs: Sequence[RunEvidence], mean: ArmMean | None) -> np.ndarray:
+    values = np.concatenate([run.virtual.ravel() for run in runs])
+    return values if mean is None else values + (mean.mean - float(np.nanmean(values)))
+
+
+def _rivals(virtual: np.ndarray, runs: Sequence[RunEvidence]) -> np.ndarray:
+    """Return the virtual outcomes that are compared run by run: where no recorded run diverged, those that are left.
+
+    Some virtual runs leave the grid by the tails of an estimated noise alone; that is no evidence of divergence.
+    """
+    finite = virtual[np.isfinite(virtual)]
+    return virtual if any(run.diverged for run in runs) or not len(finite) else finite
 
 
 def _described(virtual: np.ndarray, runs: Sequence[RunEvidence], recorded: int) -> dict[str, float]:

@@ -31,7 +31,7 @@ CONTRASTS, ADJUSTMENTS = ("pairs", "control"), ("holm", "fdr")
 # Starts are taken in turn, so many of those that a function draws.
 DRAWN_STARTS = 256
 # What varies by more than this factor and is positive is followed in logarithms.
-WIDE = 20.0
+WIDE = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Trial:
         level: Of the intervals.
         alpha: Of the tests.
         adjust: "holm" or "fdr": how p-values are adjusted for the number of contrasts.
-        transform: How values are followed: "auto" (logarithms where all are positive and vary by more than 20 times),
+        transform: How values are followed: "auto" (logarithms where all are positive and vary by more than 5 times),
             "identity", "log", "logit".
         prior: Prior of the variance between runs; by default the calibrated one.
 
@@ -155,6 +155,7 @@ class Trial:
             prior=self.prior,
             pairs=pairs([arm.name for arm in arms], self.contrasts),
             horizon=self._horizon,
+            starts=self._transform.inverse(starts),
             level=self.level,
             alpha=self.alpha,
             adjust=self.adjust,

@@ -28,14 +28,16 @@ class VariancePrior:
         phi ~ sum over k of weights_k * Inv-chi^2(dof_k, scales_k),    dof scale / phi ~ chi^2(dof)
 
     the first component for runs that their kernels describe, the last for those that they do not. Arms share the
-    component; each has a phi of its own. `bias` is the prior standard deviation of what is wrong with the mean outcome
-    of a kernel's virtual runs, in standard deviations of a run's outcome.
+    component; each has a phi of its own. What is wrong with the mean outcome of a kernel's virtual runs, its bias, is
+    by the prior normal around zero with standard deviation `bias_k` (in standard deviations v of an outcome under one
+    kernel) with probability `bias_weights_k`: small where kernels follow the runs, several v where they do not.
 
     Attributes:
         weights: Prior probability of each component.
         dof: Degrees of freedom of each.
         scales: Scale of each.
-        bias: Standard deviation of the bias over that of a run's outcome.
+        bias: Standard deviations of the bias over v.
+        bias_weights: Prior probability of each.
         source: What it was calibrated on, in words.
 
     Raises:
@@ -45,7 +47,8 @@ class VariancePrior:
     weights: tuple[float, ...]
     dof: tuple[float, ...]
     scales: tuple[float, ...]
-    bias: float
+    bias: tuple[float, ...] = (0.2, 3.0)
+    bias_weights: tuple[float, ...] = (0.8, 0.2)
     source: str = "given"
 
     def __post_init__(self) -> None:
@@ -58,7 +61,13 @@ class VariancePrior:
         for name in ("dof", "scales"):
             for value in getattr(self, name):
                 _checks.real(name, value, low=0, open_low=True)
-        _checks.real("bias", self.bias, low=0)
+        _checks.distributions("bias_weights", self.bias_weights)
+        if len(self.bias) != len(self.bias_weights):
+            raise ArgumentError(
+                f"bias and bias_weights have {len(self.bias)} and {len(self.bias_weights)} entries, must have as many"
+            )
+        for value in self.bias:
+            _checks.real("bias", value, low=0)
 
     def posterior(self, squares: Sequence[float], dof: Sequence[int]) -> "VariancePosterior":
         """Return the posterior of phi given, for each arm, squares between runs over p and their degrees of freedom.
@@ -67,7 +76,7 @@ class VariancePrior:
         marginal likelihood is an F density: `S / (nu scale) ~ F(nu, dof)`.
 
         Examples:
-            >>> prior = VariancePrior(weights=(0.5, 0.5), dof=(10.0, 1.0), scales=(1.0, 100.0), bias=0.2)
+            >>> prior = VariancePrior(weights=(0.5, 0.5), dof=(10.0, 1.0), scales=(1.0, 100.0))
             >>> agreeing, apart = prior.posterior([1.0], [1]), prior.posterior([400.0], [1])
             >>> agreeing.components.round(2).tolist(), apart.components.round(2).tolist()
             ([0.88, 0.12], [0.0, 1.0])
@@ -80,6 +89,26 @@ class VariancePrior:
         components = softmax(np.log(np.array(self.weights)) + evidence.sum(axis=1))
         together = d + nu
         return VariancePosterior(components, together, (d * c + S) / together)
+
+    def biases(self, against: Sequence[float], runs: Sequence[int]) -> Float[np.ndarray, "B"]:
+        """Return the posterior probability of each component of the bias, which all arms share.
+
+        By n real outcomes their mean is `d` standard deviations v from that of the virtual runs, with
+        `d ~ N(0, 1 / n + bias_k^2)`.
+
+        Args:
+            against: d of each arm.
+            runs: n of each arm; arms without a real outcome say nothing.
+
+        Examples:
+            >>> VariancePrior((1.0,), (4.0,), (1.0,)).biases([0.1, 6.0], [2, 2]).round(3).tolist()
+            [0.0, 1.0]
+        """
+        d, n = np.asarray(against, dtype=np.float64), np.asarray(runs, dtype=np.float64)
+        d, n = d[n > 0], n[n > 0]
+        variance = 1 / n + np.square(self.bias)[:, None]
+        likelihood = -0.5 * (d**2 / variance + np.log(variance)).sum(axis=1)
+        return softmax(np.log(np.maximum(self.bias_weights, LEAST_SD)) + likelihood)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the parameters as plain values."""
