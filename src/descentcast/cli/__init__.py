@@ -13,6 +13,7 @@ from descentcast.cli._forecast import forecast
 from descentcast.cli._models import models
 from descentcast.cli._report import report
 from descentcast.cli._runs import list_runs
+from descentcast.cli._trial import trial
 from descentcast.errors import DescentcastError
 
 BAD_INPUT = 2
@@ -24,7 +25,7 @@ def cli() -> None:
     """Forecast where stochastic-gradient training converges, from one or a few recorded runs."""
 
 
-for _command in (forecast, demo, list_runs, models, cache, bench, report, doctor):
+for _command in (forecast, trial, demo, list_runs, models, cache, bench, report, doctor):
     cli.add_command(_command)
 
 
