@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from benchmarks.suite import studies_data as data
 from benchmarks.suite.store import Store
+from benchmarks.suite.studies_summary import summary
 from benchmarks.suite.studies_work import ALL, CURVES, LANDINGS, PARTS, REST
 
 Row = dict[str, Any]
@@ -21,6 +22,7 @@ def tables(store: Store) -> dict[str, list[Row]]:
     curves = [study for study in CURVES if study in known]
     landing = [study for study in LANDINGS if study in known]
     return {
+        "All studies: CRPS, in brackets the coverage of 90 % intervals": summary(known),
         "Final values from the given runs: CRPS, coverage of 90 % intervals": [
             row for study in [*curves, *landing] for row in values(study, known[study], "methods")
         ],
@@ -46,8 +48,11 @@ def tables(store: Store) -> dict[str, list[Row]]:
 
 
 def values(study: str, records: list[Row], key: str) -> list[Row]:
-    """Return one row a method: CRPS and coverage, with standard errors over sets and report runs together."""
-    rows = []
+    """Return one row a method: CRPS and coverage, with standard errors over sets and report runs together.
+
+    In studies of landings scores are means by start, and starts are not drawn: there errors are over sets alone.
+    """
+    rows, fixed = [], study in LANDINGS
     for method in records[0]["values"][key]:
         crps = matrix(records, key, method, "crps")
         covered = matrix(records, key, method, "covered")
@@ -55,10 +60,10 @@ def values(study: str, records: list[Row], key: str) -> list[Row]:
             {
                 "study": study,
                 "method": method,
-                "CRPS": with_error(crps),
-                "coverage": with_error(covered, 2),
+                "CRPS": with_error(crps, 4, rows_only=fixed),
+                "coverage": with_error(covered, 2, rows_only=fixed),
                 "sets": len(crps),
-                "report runs": crps.shape[1],
+                "report runs": REPLACED[study],
             }
         )
     return rows

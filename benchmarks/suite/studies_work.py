@@ -264,11 +264,19 @@ def landings(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
         known = [run.values[:, 0] for run in few]
         by_law[LAST] = repeated(laws.last_value(starts, known, steps), finals)
         values = {
-            "methods": scored(by_law, finals.ravel(), CENSORED[study]),
+            "methods": by_start(scored(by_law, finals.ravel(), CENSORED[study]), len(starts)),
             "landing": real.scores(landed),
             "seconds": seconds + seconds_forecast,
         }
         yield number, values
+
+
+def by_start(scores: Values, count: int) -> Values:
+    """Return the means over the runs of each of `count` starts."""
+    return {
+        name: {score: np.mean(np.reshape(values, (count, -1)), axis=1).tolist() for score, values in each.items()}
+        for name, each in scores.items()
+    }
 
 
 def landings_of_all(part: str, done: set[int]) -> Iterator[tuple[int, Values]]:

@@ -6,7 +6,7 @@ from benchmarks.suite import studies_data as data
 from benchmarks.suite import studies_laws as laws
 from benchmarks.suite.studies_laws import Law
 from benchmarks.suite.studies_tables import with_error
-from benchmarks.suite.studies_work import beyond, sets, worse
+from benchmarks.suite.studies_work import Landed, basin_of, beyond, by_start, grid, sets, three_levels, worse
 from scipy.stats import norm
 
 import descentcast as dc
@@ -106,3 +106,41 @@ def test_sets_are_disjoint_and_of_one_seed_in_studies_of_landings():
     assert len(few) == 10
     assert all(len({run.run.split()[1] for run in one}) == 1 for one in few)
     assert [run.values[0, 0] for run in few[3]] == [2.0, 3.5, 5.0, 6.5]
+
+
+def test_a_schedule_becomes_warm_up_high_and_low():
+    rates = np.array([0.25, 1.0, 4.0, 3.0, 2.5, 1.0, 0.25])
+    found = three_levels(rates)
+    assert found[:2] == pytest.approx([0.5, 0.5])  # the geometric mean of 1/4 and 1
+    assert found[2:5] == pytest.approx([30 ** (1 / 3)] * 3)
+    assert found[5:] == pytest.approx([0.5, 0.5])
+
+
+def test_basins_are_counted_from_their_borders():
+    assert basin_of("minimum", np.array([-0.1, 0.0, 7.0])).tolist() == [0, 1, 1]
+    assert basin_of("mixture", np.array([[1.5, 2.9], [4.9, 4.91]])).tolist() == [[0, 1], [1, 2]]
+
+
+def test_landings_are_held_against_shares_of_real_runs():
+    # From one start three of four runs end in basin 1; the forecast gives 1/2 to each and 0 to nowhere.
+    real = Landed(np.array([0.0]), np.zeros((1, 4)), np.array([[1, 1, 1, 0]]), 2)
+    scores = real.scores({"coin": np.array([[0.4, 0.6, 0.0]]), "nowhere": np.array([[0.25, 0.25, 0.5]])})
+    assert scores["coin"]["total_variation"] == pytest.approx([0.15])
+    assert scores["coin"]["right"] == pytest.approx([0.75])
+    assert scores["nowhere"]["total_variation"] == pytest.approx([0.5])
+
+
+def test_scores_of_landings_are_means_by_start():
+    found = by_start({"m": {"crps": [1.0, 3.0, 5.0, 5.0], "covered": [0, 1, 1, 1]}}, 2)
+    assert found == {"m": {"crps": [2.0, 5.0], "covered": [0.5, 1.0]}}
+
+
+def test_a_grid_is_widened_by_whole_cells():
+    runs = dc.Trajectories.from_arrays([np.linspace(0, 1, 50) + 0.01 * np.random.default_rng(0).normal(size=50)])
+    usual = dc.kernels.default_edges(runs)[0]
+    wider = grid(runs, np.array([-3.0, 0.5, 4.0]))
+    assert wider[0] <= -3.0
+    assert wider[-1] > 4.0
+    assert np.diff(wider) == pytest.approx(np.diff(usual)[0])
+    assert np.abs(wider[:, None] - usual).min(axis=0).max() < 1e-9
+    assert grid(runs, np.array([0.5])) == pytest.approx(usual)
