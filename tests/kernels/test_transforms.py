@@ -150,3 +150,12 @@ def test_edges_that_the_transform_does_not_hold_say_what_to_do():
     runs = dc.Trajectories.from_arrays([[1.0, 2.0, 3.0]])
     with pytest.raises(ArgumentError, match="around a stack rather than into it"):
         dc.TransformedKernel(dc.CountKernel(), "log").fit(runs, [0.0, 2.0, 4.0])
+
+
+def test_what_an_estimator_says_is_marked_as_of_its_own_scale():
+    x = np.exp(walk(np.random.default_rng(9), 60))
+    stack = dc.StackedKernel([dc.AutoregressiveKernel(), dc.CountKernel()])
+    fitted = dc.TransformedKernel(stack, "log").fit(dc.Trajectories.from_arrays([x]))
+    assert fitted.kernel_.notes[0].startswith("in its log: weights AutoregressiveKernel")
+    same = dc.TransformedKernel(stack, "identity").fit(dc.Trajectories.from_arrays([x]))
+    assert same.kernel_.notes[0].startswith("weights AutoregressiveKernel")

@@ -175,8 +175,11 @@ def _back(kernel: TransitionKernel, which: Transform, noted: bool) -> Transition
             f"transform == {which.name!r}: {kernel.name} comes too near an end of ({low:g}, {high:g}) for cells beyond "
             "it to be told apart: choose other ends, or another transform"
         )
-    told = (f"cells are even in the {which.name}",) if noted and which.name != "identity" else ()
-    return replace(kernel, edges=edges, notes=(*kernel.notes, *told))
+    if not noted or which.name == "identity":
+        return replace(kernel, edges=edges)
+    # What an estimator says of the runs is in the scale that it saw.
+    told = tuple(f"in its {which.name}: {note}" for note in kernel.notes)
+    return replace(kernel, edges=edges, notes=(*told, f"cells are even in the {which.name}"))
 
 
 def _several(kernels: Any) -> tuple[TransitionKernel, ...]:
