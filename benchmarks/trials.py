@@ -3,9 +3,10 @@
     python benchmarks/trials.py [--parts reporting digits zero-shot development] [--blocks 24] [--quick] [--table]
 
 Families, pairs and numbers are fixed in benchmarks/trials.toml. Kernels are local-linear (the default stack takes
-twenty times as long); their parameters are the package's own. A unit is a block of 4 + 4 runs of a family and effect,
-kept as a line of JSON in benchmarks/results/trials: what was stopped goes on where it was. A block makes four trials of
-1 real run an arm, two of 2 and one of 4; different blocks share nothing. `--table` prints what there is.
+twenty times as long); their parameters are the package's own. A unit is 4 + 4 runs of a family and effect, kept as a
+line of JSON in benchmarks/results/trials: what was stopped goes on where it was. The runs of a block (one unit of each
+effect and two nulls: 24 runs of the base setting, 4 of each other) are put together at random into trials that share no
+run, four times over; different blocks share nothing. `--table` prints what there is.
 
 Columns, with standard errors over blocks:
     false      nulls called different at 5 %
@@ -34,7 +35,7 @@ from benchmarks.suite import trials_training as training
 from benchmarks.suite.store import Store, Unit
 from benchmarks.suite.tables import markdown
 from benchmarks.suite.trials_families import DESIGN, EFFECTS, Family, families
-from benchmarks.suite.trials_units import ALPHA, EARLIER, Said, block, generator, pooled, trials, virtual, welch
+from benchmarks.suite.trials_units import ALPHA, EARLIER, Said, block, generator, pooled, said, virtual, welch
 from benchmarks.suite.trials_zero_shot import zero_shot, zero_shot_table
 
 RESULTS = Path(__file__).parent / "results" / "trials"
@@ -43,27 +44,27 @@ VERSION = "1"
 RUNS = DESIGN["design"]["runs"]
 METHODS = ("virtual trial", "Welch", "pooled prior")
 PARTS = ("reporting", "digits", "zero-shot", "development")
+SECOND = 1_000_000
+# How often the runs of a block are put together anew.
+PAIRINGS = 4
 
 
-def units(part: str, blocks: int) -> Iterable[tuple[Family, str, int]]:
+def units(part: str, blocks: int, names: list[str] | None) -> Iterable[tuple[Family, str, int]]:
     """Yield family, effect and number of each block, so that stopping early leaves all families alike."""
+    chosen = [family for family in families(part) if not names or family.name in names]
     for index in range(blocks):
-        for family in families(part):
+        for family in chosen:
             for effect in EFFECTS:
                 yield family, effect, index
-            yield family, "null", blocks_of_nulls(index)
+            # A second block of the null.
+            yield family, "null", SECOND + index
 
 
-def blocks_of_nulls(index: int) -> int:
-    """Return the number of the second null block that goes with a block of each effect."""
-    return 1_000_000 + index
-
-
-def compute(store: Store, part: str, blocks: int) -> None:
+def compute(store: Store, part: str, blocks: int, names: list[str] | None) -> None:
     """Compute what is missing of a part of simulated families."""
     truths(store, part)
     done = store.done(part, KERNELS, VERSION)
-    for family, effect, index in units(part, blocks):
+    for family, effect, index in units(part, blocks, names):
         name = f"{family.name}/{effect}"
         if (name, index) in done:
             continue
@@ -93,19 +94,42 @@ def judged(store: Store, part: str) -> list[dict[str, Any]]:
     truth = {r["family"]: r["values"] for r in store.records(f"{part}-truth")}
     kinds = {family.name: family.entry["kind"] for family in families(part)}
     found = []
+    for (family, index), pools in clusters(store, part).items():
+        rng, base = generator(family, index, "pairing"), truth[f"{family}/base"]
+        for n in RUNS:
+            for effect in EFFECTS:
+                other = truth[f"{family}/{'base' if effect == 'null' else effect}"]
+                real = (base["sd"] ** 2 + other["sd"] ** 2, other["mean"] - base["mean"])
+                for a, b in (pair for _ in range(PAIRINGS) for pair in paired(pools, effect, n, rng)):
+                    earlier = base["sd"] * rng.standard_normal(EARLIER)
+                    told = {"family": family, "kind": kinds[family], "effect": effect, "block": (family, index)}
+                    found += [entry | told for entry in entries(a, b, earlier, n, real)]
+    return found
+
+
+def clusters(store: Store, part: str) -> dict[tuple[str, int], dict[str, list[Said]]]:
+    """Return what the runs of each setting say, by family and number of the block."""
+    found: dict[tuple[str, int], dict[str, list[Said]]] = defaultdict(lambda: defaultdict(list))
     for record in store.records(part):
         family, effect = record["family"].split("/")
-        base, other = truth[f"{family}/base"], truth[f"{family}/{'base' if effect == 'null' else effect}"]
-        real = (base["sd"] ** 2 + other["sd"] ** 2, other["mean"] - base["mean"])
-        for n in RUNS:
-            for k, (a, b) in enumerate(trials(record["values"], n)):
-                rng = generator(family, effect, record["seed"], n, k)
-                earlier = base["sd"] * rng.standard_normal(EARLIER)
-                found += entries(a, b, earlier, n, real)
-                for entry in found[-len(METHODS) :]:
-                    entry |= {"family": family, "kind": kinds[family], "effect": effect}
-                    entry["block"] = (record["family"], record["seed"])
+        pools = found[family, record["seed"] % SECOND]
+        pools["base"] += said(record["values"]["A"])
+        pools["base" if effect == "null" else effect] += said(record["values"]["B"])
     return found
+
+
+def paired(
+    pools: dict[str, list[Said]], effect: str, n: int, rng: np.random.Generator
+) -> Iterable[tuple[list[Said], list[Said]]]:
+    """Yield trials of n runs an arm that share no run, the runs of a block put together at random."""
+    base = [pools["base"][i] for i in rng.permutation(len(pools["base"]))]
+    if effect == "null":
+        half = len(base) // 2
+        base, other = base[:half], base[half:]
+    else:
+        other = [pools[effect][i] for i in rng.permutation(len(pools[effect]))]
+    for first in range(0, min(len(base), len(other)) - n + 1, n):
+        yield base[first : first + n], other[first : first + n]
 
 
 def entries(
@@ -217,6 +241,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:3])
     parser.add_argument("--blocks", type=int, default=None, help="blocks of each family and effect")
+    parser.add_argument("--families", nargs="+", help="those of a part to compute; by default all")
     parser.add_argument("--quick", action="store_true", help="one block each, in a folder that is thrown away")
     parser.add_argument("--table", action="store_true", help="print what has been computed, compute nothing")
     parser.add_argument("--json", action="store_true")
@@ -228,7 +253,7 @@ def main() -> None:
     for part in () if arguments.table else arguments.parts:
         if part in ("reporting", "development"):
             planned = DESIGN["design"]["blocks"][part]
-            compute(store, part, 1 if arguments.quick else arguments.blocks or planned)
+            compute(store, part, 1 if arguments.quick else arguments.blocks or planned, arguments.families)
         elif part == "digits":
             training.compute(store, "digits")
         else:

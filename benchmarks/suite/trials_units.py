@@ -61,9 +61,14 @@ def block(family: Family, effect: str, index: int, most: int = MOST) -> Record:
     return evidence(arms, outcome, family.entry["steps"], starts, int(rng.integers(2**31)))
 
 
+def said(runs: list[list[float]]) -> list[Said]:
+    """Return what runs say from what was kept of them."""
+    return [Said(*(float("nan") if v is None else v for v in run)) for run in runs]
+
+
 def trials(record: Record, n: int) -> Iterator[tuple[list[Said], list[Said]]]:
-    """Yield the disjoint trials of n runs an arm that a block holds."""
-    a, b = ([Said(*(float("nan") if v is None else v for v in run)) for run in record[arm]] for arm in ("A", "B"))
+    """Yield the disjoint trials of n runs an arm that two lists of runs hold."""
+    a, b = said(record["A"]), said(record["B"])
     for first in range(0, min(len(a), len(b)) - n + 1, n):
         yield a[first : first + n], b[first : first + n]
 
