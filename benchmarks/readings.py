@@ -3,9 +3,10 @@
     python benchmarks/readings.py [--models smollm2-135m smollm2-135m@frozen descent-small] [--problems 12] [--views 4]
         [--out FOLDER] [--json]
 
-The problems and the columns are those of `benchmarks/stack.py`; no reported figure uses them, so that they may decide
-what is the default. `name@frozen` is a model without its adapter, `name@FOLDER` with that one. Each problem of each
-model is written to `--out` when it is done and not computed again.
+The problems are those of `benchmarks/suite/drawn_problems.py`; no reported figure uses them, so that they may decide what
+is the default. `name@frozen` is a model without its adapter, `name@FOLDER` with that one. Columns:
+Bhattacharyya distance of rows at visited states, at the others in their hull, and outside it; total variation of the
+landing. Each problem of each model is written to `--out` when it is done and not computed again.
 """
 
 import argparse
@@ -19,10 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.suite.drawn_problems import Judged
 from benchmarks.suite.engine import load
 
 import descentcast as dc
-from benchmarks import stack
 from descentcast.kernels import TransitionKernel
 from descentcast.kernels._mixing import mix, tempered
 
@@ -61,7 +62,7 @@ def problem_of(model: str, number: int, views: int, folder: Path) -> dict[str, l
     path = folder / f"{model.replace('/', '_') or 'classical'}-{number}-{views}.json"
     if path.exists():
         return json.loads(path.read_text())
-    problem = stack.Judged.of(number)
+    problem = Judged.of(number)
     found = {name: problem.judge(kernel) for name, kernel in kernels(model, problem, views)}
     folder.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
@@ -71,7 +72,7 @@ def problem_of(model: str, number: int, views: int, folder: Path) -> dict[str, l
     return found
 
 
-def kernels(model: str, problem: stack.Judged, views: int) -> Iterator[tuple[str, TransitionKernel]]:
+def kernels(model: str, problem: Judged, views: int) -> Iterator[tuple[str, TransitionKernel]]:
     """Yield each kernel with its name."""
     linear = dc.LocalLinearKernel().fit(problem.recorded, problem.edges).kernel_
     if not model:

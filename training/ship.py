@@ -1,7 +1,9 @@
 """Put a trained model into the package: weights in float16, and the card that says what it is and how it was made.
 
     python -m training.ship small out/descent-small
-    python -m training.ship adapter out/adapter --base smollm2-135m
+    python -m training.ship adapter out/adapter --base smollm2-135m [--after FOLDER]
+
+`--after` names the folder, with its card, that the training went on from (`--init`): what it took is added.
 
 The card is written from the training's own log and configuration; figures on the reporting families are in
 docs/adapter.md, from `benchmarks/adapter.py`.
@@ -34,8 +36,9 @@ def halved(source: Path, target: Path) -> int:
     return sum(weight.numel() for weight in weights.values())
 
 
-def card(out: Path, config: Path, command: str) -> dict[str, Any]:
-    """Return what the log and the configuration say about a training."""
+def card(out: Path, config: Path, command: str, after: Path | None = None) -> dict[str, Any]:
+    """Return what the log and the configuration say about a training, and the card of what it went on from."""
+    earlier = json.loads((after / "card.json").read_text()) if after else {}
     settings = tomllib.loads(config.read_text())
     rows = list(csv.DictReader((out / "log.csv").open()))
     tested = [row for row in rows if row["dev_divergence"]]
@@ -44,9 +47,9 @@ def card(out: Path, config: Path, command: str) -> dict[str, Any]:
         "trained_on": "the synthetic prior of training/ (fields, noises and loss curves under [training] in "
         "benchmarks/families.toml): no real data, none of the families that figures are reported on",
         "prior": {k: v for k, v in vars(Prior(**settings.get("prior", {}))).items() if k != "fields"},
-        "steps": int(last["step"]),
-        "tokens": int(last["tokens"]),
-        "core_hours": round(float(last["seconds"]) / 3600, 2),
+        "steps": earlier.get("steps", 0) + int(last["step"]),
+        "tokens": earlier.get("tokens", 0) + int(last["tokens"]),
+        "core_hours": round(earlier.get("core_hours", 0) + float(last["seconds"]) / 3600, 2),
         "development_divergence": {
             "unit": "nats a digit above the law's own entropy, where the law is known",
             "held_out_draws": float(tested[-1]["dev_divergence"]) if tested else None,
@@ -57,7 +60,7 @@ def card(out: Path, config: Path, command: str) -> dict[str, Any]:
     }
 
 
-def ship_small(out: Path) -> Path:
+def ship_small(out: Path, after: Path | None = None) -> Path:
     """Put the decoder in `out` into the package."""
     folder = TRAINED / "descent-small"
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,13 +68,15 @@ def ship_small(out: Path) -> Path:
     config = json.loads((out / "config.json").read_text())
     config |= {"dtype": "float16", "descentcast": {"begin": BEGIN, "longest": LONGEST}}
     _write(folder / "config.json", config)
-    about = card(out, HERE / "small.toml", "python -m training.train_small --config training/small.toml --hours H")
+    about = card(
+        out, HERE / "small.toml", "python -m training.train_small --config training/small.toml --hours H", after
+    )
     own = {"name": "descent-small", "parameters": f"{numbers / 1e6:.1f}M", "licence": "Apache-2.0"}
     _write(folder / "card.json", own | about)
     return folder
 
 
-def ship_adapter(out: Path, base: str) -> Path:
+def ship_adapter(out: Path, base: str, after: Path | None = None) -> Path:
     """Put the adapter in `out` into the package, bound to the weights of `base`."""
     folder = TRAINED / f"{base}-adapter"
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +92,7 @@ def ship_adapter(out: Path, base: str) -> Path:
         "licence": "Apache-2.0",
     }
     command = "python -m training.train_adapter --config training/adapter.toml --base FOLDER --dtype bfloat16 --hours H"
-    _write(folder / "card.json", own | card(out, HERE / "adapter.toml", command))
+    _write(folder / "card.json", own | card(out, HERE / "adapter.toml", command, after))
     return folder
 
 
@@ -101,9 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("kind", choices=["small", "adapter"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--base", default="smollm2-135m")
+    parser.add_argument("--after", type=Path)
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    folder = ship_small(given.out) if given.kind == "small" else ship_adapter(given.out, given.base)
+    after = given.after
+    folder = ship_small(given.out, after) if given.kind == "small" else ship_adapter(given.out, given.base, after)
     print(folder, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.1f} MB")
 
 
