@@ -3,8 +3,8 @@
     python benchmarks/readings.py [--models smollm2-135m smollm2-135m@frozen descent-small] [--problems 12] [--views 4]
         [--out FOLDER] [--json]
 
-The problems are those of `benchmarks/suite/drawn_problems.py`; no reported figure uses them, so that they may decide what
-is the default. `name@frozen` is a model without its adapter, `name@FOLDER` with that one. Columns:
+The problems are those of `benchmarks/suite/drawn_problems.py`; no reported figure uses them, so that they may decide
+what is the default. `name@frozen` is a model without its adapter, `name@FOLDER` with that one. Columns:
 Bhattacharyya distance of rows at visited states, at the others in their hull, and outside it; total variation of the
 landing. Each problem of each model is written to `--out` when it is done and not computed again.
 """
