@@ -73,14 +73,16 @@ def _effects(panel: Axes, result: TrialResult, effects: list[dict[str, Any]]) ->
     span = float(np.ptp(finite)) or 1.0
     for y, row in enumerate(effects):
         label, colour = str(row["contrast"]), COLOURS[str(row["verdict"])]
-        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "center"}
+        # On white, so that the line at zero does not run through words.
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "center", "bbox": white}
         panel.annotate(label.replace(" - ", " \N{MINUS SIGN} "), (0.0, y - 0.36), color=INK, **place)
         if not np.isfinite(row["effect"]):
             panel.annotate("all virtual runs of an arm diverge", (0.0, y), color=GREY, **place)
             continue
         panel.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         panel.plot(row["effect"], y, "|", color=colour, markersize=11, markeredgewidth=2.2)
-        told = f"{row['verdict']}, p = {row['p_adjusted']:.2g}, worth {row['equivalent_runs']:.1f} runs an arm"
+        told = f"{row['verdict']}, p = {row['p_adjusted']:.2g}, worth {row['equivalent_runs']:.1f} real runs an arm"
         panel.annotate(told, (1.0, y - 0.36), color=colour, ha="right", **place)
     panel.set(ylim=(len(effects) - 0.6, -0.8), yticks=[])
     panel.set_xlim(finite.min() - 0.06 * span, finite.max() + 0.06 * span)
