@@ -82,7 +82,8 @@ class Forecast:
         """Return quantiles of the state at each step, shape (m, steps + 1, len(q)).
 
         The distribution function is linear within a cell. Mass that left the grid lies at minus or plus infinity, and
-        so does a quantile that falls in it.
+        so does a quantile that falls in it. Where there are resampled kernels, the law is that of `density` mixed with
+        the average over them, with a weight of 0.15: intervals hold what is not known of the kernel.
 
         Args:
             q: Levels, each strictly between 0 and 1.
