@@ -1,15 +1,15 @@
 """What recording costs: steps of a digits network with a recorder against the same steps without, side by side.
 
-    python benchmarks/recorder.py [--pairs 30] [--block 100] [--floor] [--once] [--json]
+    python benchmarks/recorder.py [--pairs 30] [--block 100] [--floor] [--once] [--warm] [--json]
 
 Two copies of one network train on the same minibatches of scikit-learn's digits, one of them recorded to a file. They
 take turns in blocks of steps, in random order within each pair of blocks, so that whatever else the machine does meets
 both. Each block is a recording of its own, since a plain block must not be listened to. It begins with 100 steps that
 are not timed, which write the first chunk and the settings: what a recording costs once (`--once`) is told apart from
-what it costs a step. The overhead is the sum of the differences within pairs over the sum of the steps without; its
-standard error is that of a ratio of means over pairs.
-The median over pairs is printed beside it: on a machine that others use, caches are emptied now and then, which is dear
-to whatever runs next.
+what it costs a step; `--floor` and `--warm` are the norms of all gradients and the recorder's hooks alone, where
+nothing else empties the caches. The overhead is the sum of the differences within pairs over the sum of the steps
+without; its standard error is that of a ratio of means over pairs. The median over pairs is printed beside it: on a machine that others use, caches are emptied now and then, which is dear to whatever runs next.
+
 Time is the processor time of this thread; wall-clock time is printed beside it. One thread: set OMP_NUM_THREADS=1.
 """
 
@@ -118,6 +118,26 @@ def floor(hidden: tuple[int, ...], batch: int) -> dict:
     return {"step_us": step, "foreach_norm_us": norm, "percent": 100 * norm / step}
 
 
+def warm(hidden: tuple[int, ...], batch: int, names: list[str]) -> float:
+    """Return the microseconds of a recorded step's hooks, one step after the other with nothing between."""
+    training, times = Training(hidden, batch), []
+    training.block(10)
+    loss = training.model(training.inputs[:1]).sum()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        dc.record(training.optimizer, training.model, names, path=Path(folder, "a.jsonl")) as recorder,
+    ):
+        training.block(1)
+        for _ in range(20):
+            start = time.thread_time()
+            for _ in range(200):
+                recorder._hear(loss)
+                recorder._before(training.optimizer, (training.optimizer,), {})
+                recorder._after(training.optimizer, (training.optimizer,), {})
+            times.append((time.thread_time() - start) / 200)
+    return 1e6 * float(np.quantile(times, 0.25))
+
+
 def once() -> float:
     """Return the milliseconds that a recording costs beside its steps: to begin, to write its settings, to end."""
     training, times = Training(*NETWORKS["64-100-10, batch 200"]), []
@@ -136,12 +156,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=30)
     parser.add_argument("--block", type=int, default=100)
     parser.add_argument("--floor", action="store_true", help="only what torch takes for one norm of all gradients")
+    parser.add_argument("--warm", action="store_true", help="only the hooks, one step after the other")
     parser.add_argument("--once", action="store_true", help="only what a recording costs once")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.floor:
         print(json.dumps({network: floor(*made) for network, made in NETWORKS.items()}))
+        return
+    if arguments.warm:
+        for network, made in NETWORKS.items():
+            found = {label: round(warm(*made, names), 1) for label, (names, every) in SETS.items() if every == 1}
+            print(json.dumps({network: found}))
         return
     if arguments.once:
         print(f"{once():.2f} ms")
