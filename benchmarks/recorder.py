@@ -8,7 +8,8 @@ both. Each block is a recording of its own, since a plain block must not be list
 are not timed, which write the first chunk and the settings: what a recording costs once (`--once`) is told apart from
 what it costs a step; `--floor` and `--warm` are the norms of all gradients and the recorder's hooks alone, where
 nothing else empties the caches. The overhead is the sum of the differences within pairs over the sum of the steps
-without; its standard error is that of a ratio of means over pairs. The median over pairs is printed beside it: on a machine that others use, caches are emptied now and then, which is dear to whatever runs next.
+without; its standard error is that of a ratio of means over pairs. The median over pairs is printed
+beside it: on a machine that others use, caches are emptied now and then, which is dear to whatever runs next.
 
 Time is the processor time of this thread; wall-clock time is printed beside it. One thread: set OMP_NUM_THREADS=1.
 """
