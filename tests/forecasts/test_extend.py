@@ -11,6 +11,7 @@ import descentcast as dc
 from descentcast.errors import ArgumentError, DataError
 from descentcast.forecasts._extend import gather
 from descentcast.forecasts._rest import TOGETHER, Past, alone, curves, lags_up_to, mean_curve, origins, together
+from descentcast.forecasts._steps import StepFit
 
 
 def decaying(seed, steps=160, floor=0.3, noise=0.02, drop=None, level=0.0):
@@ -75,7 +76,7 @@ def test_deviations_of_other_runs_set_the_spread():
     """Runs that differ by a level that stays: the rest of a run keeps its own level, with the noise of one value."""
     runs = np.stack([decaying(s, level=0.5) for s in range(8)])
     past, *_ = gather(dc.Trajectory(runs[0, :80]), 80, dc.Trajectories.from_arrays(runs[1:]), None)
-    fit = together(np.log(past.values), np.log(past.others))
+    fit = together(np.log(past.values), np.log(past.others))[0]
     rng = np.random.default_rng(1)
     paths = fit.draw(400, 5, 80, rng)[..., -1].ravel()
     truth = np.log(runs[0, -1])
@@ -130,6 +131,37 @@ def test_the_distribution_function_of_a_mixture_of_coordinates():
         for x in at[2:]
     ]
     assert_allclose(numeric, exact, rtol=1e-3, atol=1e-6)
+
+
+def test_runs_that_come_together_are_told_step_by_step():
+    """Deviations that die out: the spread at the end is that of the others there, not that of now."""
+
+    def run(seed):
+        rng, t = np.random.default_rng(seed), np.arange(120)
+        return 1 + np.exp(-t / 20) * (2 + rng.standard_normal()) + 0.003 * rng.standard_normal(120)
+
+    others = np.stack([run(s) for s in range(6)])
+    fit = together(run(99)[:30], others)[1]
+    law = fit.law(np.array([1, 90]))
+    assert law.scale[0, 1] < 0.01 < law.scale[0, 0]
+    assert abs(law.mean[0, 1] - run(99)[-1]) < 0.02
+    paths = fit.draw(4000, 2, 90, np.random.default_rng(0)).reshape(-1, 90)
+    for lag in (1, 90):
+        levels = np.array([0.1, 0.5, 0.9])
+        assert_allclose(fit.law(np.array([lag])).below(np.quantile(paths[:, lag - 1], levels))[0], levels, atol=0.02)
+    found = curves(Past(run(99)[:30], others, np.arange(120.0)))
+    assert np.diff(found.below(np.array([90]), run(99)[-1] + np.array([-0.05, 0.05]))[0])[0] > 0.8
+    assert sum(isinstance(c.fit, StepFit) for c in found.candidates) == 2
+
+
+def test_a_lower_end_is_never_passed():
+    t = np.arange(60)
+    values = 0.5 * np.exp(-t / 15) + 0.01 * np.random.default_rng(0).random(60)
+    rest = dc.extend(dc.Trajectory(values[:40]), 40, low=0.0)
+    assert (rest.paths > 0).all()
+    assert rest.edges[0] > 0
+    with pytest.raises(ArgumentError, match="low == 1"):
+        dc.extend(dc.Trajectory(values[:40]), 40, low=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,7 @@ def extend(
     runs: Trajectories | None = None,
     estimator: KernelEstimator | None = None,
     coordinate: int | str | None = None,
+    low: float | None = None,
     random_state: RandomState = 0,
 ) -> Extension:
     """Forecast the rest of a run that was recorded up to now, given its past and, if there are, other whole runs.
@@ -83,8 +84,9 @@ def extend(
     - curves of the run's own past: a level, power laws and exponentials with and without a floor, the last value, each
       with correlated noise (autoregression or random walk), weighted by the prequential score of all that is known;
       with probability 0.2 the curve moreover wanders as no shape foretells (development curves chose how far);
-    - the mean curve of other runs, with a level, a stretch and correlated noise of this run's own, learnt from how the
-      others differ: a time-inhomogeneous chain, for schedules and losses whose law changes with the step;
+    - the mean curve of other runs, with a level, a stretch and correlated noise of this run's own, or with a deviation
+      that is at each step as large as those of the others there: time-inhomogeneous chains, for schedules and losses
+      whose law changes with the step;
     - a kernel fitted to all of them, iterated from the last value: for runs that settle, or choose between minima.
 
     Each is forecast from several origins within what is known (and each other run from as short a beginning), and has
@@ -98,6 +100,8 @@ def extend(
             nothing of what follows.
         estimator: The kernel member; `LocalLinearKernel()` by default. A fresh copy is fitted.
         coordinate: The coordinate; by default the first that is no step size.
+        low: A lower end that values never reach, such as 0 for a loss that stays positive: then all is fitted in
+            logarithms of the distance from it. By default values may be anything.
         random_state: Seed of the drawn paths; the same seed gives the same bytes.
 
     Returns:
@@ -117,7 +121,7 @@ def extend(
         >>> rest.members["weight"].idxmax(), rest.members["member"].tolist()
         (3, ['level', 'last value', 'power law', 'exponential', 'kernel'])
     """
-    past, name, stride, last = gather(run, steps, runs, coordinate)
+    past, name, stride, last = gather(run, steps, runs, coordinate, low)
     own = LocalLinearKernel() if estimator is None else estimator
     if not isinstance(own, KernelEstimator):
         raise ArgumentError(f"estimator is a {type(own).__name__}, must be one such as LocalLinearKernel()")
@@ -159,7 +163,11 @@ def extend(
 
 
 def gather(
-    run: Trajectory | Trajectories, steps: int, runs: Trajectories | None, coordinate: int | str | None
+    run: Trajectory | Trajectories,
+    steps: int,
+    runs: Trajectories | None,
+    coordinate: int | str | None,
+    low: float | None = None,
 ) -> tuple[Past, str, int, int]:
     """Return what is known in one coordinate, the coordinate's name, the stride and the last recorded step."""
     if isinstance(run, Trajectories) and len(run) == 1:
@@ -181,7 +189,11 @@ def gather(
     whole = [_at(other, index, at) for other in runs or ()]
     others = np.array(whole).reshape(len(whole), len(times))
     others = others[np.isfinite(others[:, : len(values)]).all(axis=1)]
-    return Past(values, others, times), run.names[index], run.stride, int(run.steps[-1])
+    if low is not None:
+        least = float(np.nanmin([values.min(), *(o[np.isfinite(o)].min() for o in others)]))
+        if _checks.real("low", low) >= least:
+            raise ArgumentError(f"low == {low:g}, must be below all values, the least is {least:g}")
+    return Past(values, others, times, low), run.names[index], run.stride, int(run.steps[-1])
 
 
 def _at(run: Trajectory, index: int, steps: np.ndarray) -> np.ndarray:

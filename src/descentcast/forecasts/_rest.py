@@ -9,6 +9,7 @@ from descentcast.encoding import Identity, Log
 from descentcast.encoding._coordinates import Transform
 from descentcast.forecasts._curves import NOISES, TEMPER, CurveFit, fit_curve, log_mean
 from descentcast.forecasts._shapes import Shapes, library
+from descentcast.forecasts._steps import StepFit, step_by_step
 
 ALONE, TOGETHER = "its own past", "other runs"
 # Origins, as shares of the known rows, from which forecasts of what is known are scored; and how many other runs are
@@ -19,6 +20,7 @@ LAGS = 6
 # Prior deviation of a run's stretch of the mean curve; the smallest deviation of a level, in units of the noise.
 STRETCH, LEAST_LEVEL = 0.3, 0.5
 LEAST_WEIGHT = 1e-4
+LEAST_SPREAD = 1e-3  # of other runs at a step, over the deviation of what is known
 TRUSTED_RUNS = 3  # from so many on, what other runs never did is no longer reckoned with
 
 
@@ -30,11 +32,13 @@ class Past:
         values: The run, shape (T,).
         others: Other runs at the same rows and those to come, shape (R, T + H), NaN after their end.
         times: When rows were recorded and will be, in recorded steps from the first, shape (T + H,).
+        low: A lower end that values never reach, if one is known.
     """
 
     values: np.ndarray
     others: np.ndarray
     times: np.ndarray
+    low: float | None = None
 
     @property
     def ahead(self) -> int:
@@ -43,14 +47,16 @@ class Past:
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """The coordinates in which curves are fitted: logarithms too where all values are positive."""
+        """The coordinates in which curves are fitted: logarithms too where all values are positive, or alone."""
+        if self.low is not None:
+            return (Log(self.low),)
         positive = (self.values > 0).all() and (self.others[np.isfinite(self.others)] > 0).all()
         return (Identity(), Log()) if positive else (Identity(),)
 
     def until(self, rows: int) -> "Past":
         """Return what was known when only `rows` rows of this run were; those that came are to come."""
         T = len(self.values)
-        return Past(self.values[:rows], self.others[:, :T], self.times[:T])
+        return Past(self.values[:rows], self.others[:, :T], self.times[:T], self.low)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +71,7 @@ class Candidate:
 
     name: str
     transform: Transform
-    fit: CurveFit
+    fit: CurveFit | StepFit
 
     def log_density(self, lags: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return the log density of values so many rows ahead, shape (H,)."""
@@ -103,7 +109,8 @@ class Curves:
     def transform(self) -> Transform:
         """The coordinate of most of the weight."""
         logarithmic = np.array([isinstance(c.transform, Log) for c in self.candidates])
-        return Log() if self.weights[logarithmic].sum() > 0.5 else Identity()
+        most = self.weights[logarithmic].sum() > 0.5
+        return self.candidates[int(np.argmax(logarithmic == most))].transform
 
     def below(self, lags: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return the distribution function of the mixture at values, shape (H, n)."""
@@ -120,17 +127,24 @@ def alone(z: np.ndarray, times: np.ndarray, logarithmic: bool) -> CurveFit:
     return fit_curve(z, library(times[: len(z)], times[len(z) :], logarithmic), noise, unit, surprise=unit)
 
 
-def together(z: np.ndarray, others: np.ndarray) -> CurveFit:
-    """Fit a run as the mean of others, plus a level, a stretch and correlated noise of its own.
+def together(z: np.ndarray, others: np.ndarray) -> tuple[CurveFit, StepFit]:
+    """Fit a run as the mean of others and a deviation of its own, in two ways.
 
-    `z(t) = m(t) + a + b m(t) + c(t) + w(t)`, m the mean of R other runs, shape (R, T + H). What they say of a, c and w
-    is in how each deviates from the mean of the rest: the evidence of their deviations weighs the candidates, and their
-    levels at the last known row give the prior deviation of a.
+    `z(t) = m(t) + a + b m(t) + c(t) + w(t)`, m the mean of R other runs, shape (R, T + H): a level, a stretch and
+    correlated noise that stay what they are. What others say of a, c and w is in how each deviates from the mean of the
+    rest: the evidence of their deviations weighs the candidates, and their levels at the last known row give the prior
+    deviation of a. And `step_by_step`: the deviation is as large at each step as those of the others are there.
     """
-    T, R = len(z), len(others)
+    R = len(others)
     mean = mean_curve(others)
     compared = others[:HELD_OUT] if R > 1 else []
     deviations = [o - mean_curve(np.delete(others, r, axis=0)) for r, o in enumerate(compared)]
+    floor = _scales(z)[1] * LEAST_SPREAD
+    return _with_level(z, mean, deviations, R), step_by_step(z, mean, deviations, floor)
+
+
+def _with_level(z: np.ndarray, mean: np.ndarray, deviations: list[np.ndarray], R: int) -> CurveFit:
+    T = len(z)
     ended = [d[np.isfinite(d)] for d in deviations]
     ended = [d for d in ended if len(d) >= 3]
     own = z - mean[:T]
@@ -220,7 +234,7 @@ def _fits(past: Past, transforms: Sequence[Transform]) -> list[Candidate]:
             others = np.full_like(past.others, np.nan)
             known = np.isfinite(past.others)
             others[known] = transform.forward(past.others[known])
-            found.append(Candidate(TOGETHER, transform, together(z, others)))
+            found += [Candidate(TOGETHER, transform, fit) for fit in together(z, others)]
     return found
 
 
@@ -237,7 +251,7 @@ def _beginnings(past: Past, count: int) -> Iterator[tuple[Past, np.ndarray]]:
         values = other[np.isfinite(other)]
         if len(values) > T:
             others = np.delete(past.others, r, axis=0)[:, : len(values)]
-            yield Past(values[:T], others, past.times[: len(values)]), values[T:]
+            yield Past(values[:T], others, past.times[: len(values)], past.low), values[T:]
 
 
 def _scales(z: np.ndarray) -> tuple[float, float]:

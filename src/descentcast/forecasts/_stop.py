@@ -86,6 +86,7 @@ def stop_now(
     threshold: float = 0.1,
     estimator: KernelEstimator | None = None,
     coordinate: int | str | None = None,
+    low: float | None = None,
     random_state: RandomState = 0,
 ) -> StopAdvice:
     """Say whether the rest of a run is worth its price: the probability that it reaches a target.
@@ -102,6 +103,7 @@ def stop_now(
         threshold: The probability below which the rest is not worth it, in [0, 1].
         estimator: The kernel member of `extend`.
         coordinate: The coordinate; by default the first that is no step size.
+        low: A lower end that values never reach, such as 0 for a loss: see `extend`.
         random_state: Seed of the drawn paths.
 
     Returns:
@@ -121,7 +123,7 @@ def stop_now(
     target = _checks.real("target", target)
     better = _checks.one_of("better", better, BETTER)
     threshold = _checks.real("threshold", threshold, low=0, high=1)
-    rest = extend(run, _rows_to_come(run, steps, runs), runs, estimator, coordinate, random_state)
+    rest = extend(run, _rows_to_come(run, steps, runs), runs, estimator, coordinate, low, random_state)
     sign = 1.0 if better == "lower" else -1.0
     reaches = sign * rest.paths <= sign * target
     some, end = reaches.any(axis=2), reaches[:, :, -1]
