@@ -127,18 +127,18 @@ def stop_now(
     sign = 1.0 if better == "lower" else -1.0
     reaches = sign * rest.paths <= sign * target
     some, end = reaches.any(axis=2), reaches[:, :, -1]
-    (low, high), (end_low, end_high) = (np.quantile(each.mean(axis=1), INTERVAL) for each in (some, end))
+    (least, most), (end_low, end_high) = (np.quantile(each.mean(axis=1), INTERVAL) for each in (some, end))
     probability = float(some.mean())
     stop = probability < threshold
     return StopAdvice(
         probability=probability,
-        low=float(low),
-        high=float(high),
+        low=float(least),
+        high=float(most),
         at_end=float(end.mean()),
         end_low=float(end_low),
         end_high=float(end_high),
         stop=stop,
-        sure=bool(high < threshold if stop else low >= threshold),
+        sure=bool(most < threshold if stop else least >= threshold),
         target=target,
         better=better,
         threshold=threshold,
