@@ -231,10 +231,9 @@ def scaling(table: pd.DataFrame, laws: pd.DataFrame, published: Mapping[str, flo
             if name != "counting":
                 ax.annotate(
                     f"{signed(law['exponent'])}  [{signed(law['low'])}, {signed(law['high'])}]",
-                    (0.98, 0.97 - 0.085 * told),
+                    (0.03, 0.13 - 0.085 * told),
                     xycoords="axes fraction",
-                    ha="right",
-                    va="top",
+                    va="bottom",
                     fontsize=8,
                     color=colour,
                 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import descentcast as dc
 
-ADAPTER = Path(__file__).resolve().parents[2] / "training" / "checkpoints" / "smollm2-135m-adapter"
+ADAPTER = Path(__file__).resolve().parents[2] / "src/descentcast/language_models/trained/smollm2-135m-adapter"
 # Frozen models are read at every visit, which takes minutes a view.
 VIEWS, FROZEN_VIEWS = 4, 2
 LOCAL_LINEAR, FROZEN, GEMMA, ADAPTED, SMALL = (

@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # `benchmarks` and `training` are folders of the repository, not installed
 
+import pandas as pd  # noqa: E402
 from benchmarks.paper.drawing import ladder, saved  # noqa: E402
 from benchmarks.paper.estimators import ADAPTER  # noqa: E402
 from benchmarks.paper.rows import RESULTS, Rows  # noqa: E402
@@ -42,6 +43,15 @@ def computed(name: str, family: str, seed: int) -> list[dict]:
     return [{"estimator": e, "distance": found[e]["bhattacharyya"], "seconds": seconds} for e in wanted]
 
 
+def paired(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of those seeds of each problem that every model on it has: all are compared on the same runs."""
+    kept = []
+    for _, rows in table.groupby("problem", sort=False):
+        seeds = [set(r["seed"]) for _, r in rows.groupby("model")]
+        kept.append(rows[rows["seed"].isin(set.intersection(*seeds))])
+    return pd.concat(kept, ignore_index=True)
+
+
 def main() -> None:
     """Compute, then draw."""
     os.environ["DESCENTCAST_CACHE_MB"] = "0"  # seconds are of reading
@@ -59,7 +69,7 @@ def main() -> None:
                 if not ROWS.holds(**unit):
                     ROWS.add(unit, computed(name, family, seed))
                     print(f"{given}, {family}, seed {seed}", file=sys.stderr, flush=True)
-    saved(ladder(ROWS.table()), "ladder")
+    saved(ladder(paired(ROWS.table())), "ladder")
 
 
 if __name__ == "__main__":
