@@ -48,7 +48,7 @@ def paired(table: pd.DataFrame) -> pd.DataFrame:
     kept = []
     for _, rows in table.groupby("problem", sort=False):
         seeds = [set(r["seed"]) for _, r in rows.groupby("model")]
-        kept.append(rows[rows["seed"].isin(set.intersection(*seeds))])
+        kept.append(rows[rows["seed"].isin(sorted(set.intersection(*seeds)))])
     return pd.concat(kept, ignore_index=True)
 
 

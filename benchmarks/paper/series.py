@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 
@@ -170,7 +171,7 @@ def two_states(gap: float, share: float) -> FiniteChain:
     return FiniteChain(np.array([[1 - (1 - share) * gap, (1 - share) * gap], [share * gap, 1 - share * gap]]))
 
 
-def expected_of_counting(states: int, length: np.ndarray) -> np.ndarray:
+def expected_of_counting(states: int, length: ArrayLike) -> np.ndarray:
     """Return `k (k - 1) / (8 n)`: the Bhattacharyya distance that counting n transitions leaves, to first order.
 
     A row seen m times is off by `(k - 1) / (8 m)` on average (the distance is an eighth of a chi-squared variable with

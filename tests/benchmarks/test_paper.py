@@ -182,7 +182,7 @@ def test_pictures_show_every_family_and_model(tmp_path, monkeypatch):
 
     steps = pd.DataFrame(
         {"model": ["descent-small", "classical"], "problem": "double_well", "estimator": ["4 views", "local-linear"]}
-    ).assign(distance=0.1, seconds=1.0)
+    ).assign(distance=[0.1, 0.2], seconds=1.0)
     (ax,) = drawing.ladder(steps).axes
     assert ax.get_title() == "double well"
     assert "local-linear" in ax.get_legend_handles_labels()[1]
