@@ -42,13 +42,39 @@ def test_its_branches_are_exact_and_it_answers_with_digits_alone(small):
     assert (answer.outside == 0).all()
 
 
+def test_the_adapter_is_small_and_says_what_it_is():
+    folder = shipped_adapter("smollm2-135m")
+    assert folder is not None
+    assert megabytes(folder) <= 12
+    about = card(folder)
+    assert {"base_fingerprint", "trained_on", "core_hours", "tokens", "licence", "reproduce"} <= set(about)
+    assert {row["name"]: row["adapter"] for row in known_models()}["smollm2-135m"] == "shipped, 9.8 MB"
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_the_adapter_is_the_default_and_the_frozen_model_stays_at_hand():
+    """Of its own weights; it has learnt restarts, and reads a double well far better than the frozen model."""
+    adapted, frozen = dc.load_model("smollm2-135m"), dc.load_model("smollm2-135m", adapter=None)
+    assert (adapted.restarts, frozen.restarts) == (True, False)
+    assert adapted.fingerprint != frozen.fingerprint
+    problem = dc.problems.DoubleWell(step_size=0.15)
+    runs = problem.simulate([-1.2, -0.4, 0.4, 1.2], 29, 0)
+    distance = []
+    for model in (adapted, frozen):
+        fitted = dc.InContextKernel(model, views=1).fit(runs)
+        rows = [kernel.matrix for kernel in (fitted.kernel_, problem.kernel(fitted.edges_))]
+        distance.append(bhattacharyya(*(each / each.sum(axis=1, keepdims=True) for each in rows)).mean())
+    assert distance[0] < 0.6 * distance[1]
+
+
 @pytest.mark.slow
 def test_it_reads_a_whole_kernel_off_one_context(small):
     """Probed rows of a double well are nearer to the truth than the marginal law of the runs, seen or not."""
     problem = dc.problems.DoubleWell(step_size=0.15)
     runs = problem.simulate([-1.2, -0.4, 0.4, 1.2], 59, 0)
     fitted = dc.InContextKernel("descent-small", views=2).fit(runs)
-    assert set(fitted.kernel_.evidence.source) == {"probed"}
+    assert set(fitted.kernel_.evidence.source) == {"visited", "probed"}
     truth = problem.kernel(fitted.edges_).matrix
     truth = truth / truth.sum(axis=1, keepdims=True)
     values = np.concatenate([t.values[:, 0] for t in runs])

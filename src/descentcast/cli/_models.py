@@ -20,7 +20,8 @@ def list_models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(known))
     else:
-        dc.reports.show_table(known, "Models; a folder, a GGUF file or a hub id works too")
+        shown = [row | {"MB": f"{row['MB']:g}"} for row in known]
+        dc.reports.show_table(shown, "Models; a folder, a GGUF file or a hub id works too")
 
 
 @models.command()
