@@ -33,6 +33,7 @@ def folders(tmp_path):
     return tmp_path / "sgd_lr0.1", tmp_path / "adam"
 
 
+@pytest.mark.slow
 def test_tables_conclusion_plot_and_json(folders, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     options = ("--metric", "val_loss", "--better", "lower", "--replicates", 100, "--out", out)

@@ -1,5 +1,6 @@
 """Betting as runs come: Ville's inequality exactly on enumerated outcomes, error rates under optional stopping."""
 
+import copy
 from itertools import product
 
 import numpy as np
@@ -27,9 +28,10 @@ class FixedForecast:
 def test_wealth_is_a_martingale_and_villes_inequality_holds_exactly(forecast):
     """All outcomes of three pairs under the null, each with its probability."""
     alpha, mean, crossing = 0.6, np.zeros(4), 0.0
+    fresh = SequentialTrial(["a", "b"], alpha=alpha, forecast=forecast)
     for outcome in product(range(3), repeat=6):
         probability = float(np.prod([LAW[i] for i in outcome]))
-        trial = SequentialTrial(["a", "b"], alpha=alpha, forecast=forecast)
+        trial = copy.deepcopy(fresh)
         for a, b in zip(outcome[::2], outcome[1::2], strict=True):
             trial.add("a", VALUES[a]).add("b", VALUES[b])
         mean += probability * np.array(trial.wealth)
