@@ -36,7 +36,7 @@ def test_higher_is_the_mirror_image_of_lower():
 
 def test_what_is_out_of_reach_and_what_is_certain():
     loss = 0.3 + 0.7 * 0.95 ** np.arange(120) + 0.01 * np.random.default_rng(0).standard_normal(120)
-    far = dc.stop_now(dc.Trajectory(loss[:100]), 0.05, steps=50)
+    far = dc.stop_now(dc.Trajectory(loss[:100]), -0.5, steps=50)
     near = dc.stop_now(dc.Trajectory(loss[:100]), 0.32, steps=50)
     assert far.stop
     assert far.sure
