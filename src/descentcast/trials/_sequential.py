@@ -1,5 +1,6 @@
 """Testing as real runs come in: betting against no difference, with the forecast's help, and stopping at any time."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -133,7 +134,7 @@ class SequentialTrial:
         if len(shares) > len(FIXED_BETS):
             shares[:-1] /= 2
             shares[-1] = 0.5
-        self.wealth.append(float(np.exp(logsumexp(self._logs, b=shares))))
+        self.wealth.append(math.exp(float(np.asarray(logsumexp(self._logs, b=shares)))))
 
     def _score(self, k: int) -> float:
         """g_k, on the scale that the pairs before k say."""
