@@ -26,7 +26,9 @@ def test_a_walk_obeys_the_reflection_principle():
 
 
 def test_higher_is_the_mirror_image_of_lower():
-    run = walk(2)
+    """Of a run with values on both sides of zero: one above it is fitted in logarithms too, its mirror image not."""
+    values = walk(2).values
+    run = dc.Trajectory(values - values.mean(), names=("loss",))
     mirrored = dc.Trajectory(-run.values, names=("accuracy",))
     last = float(run.values[-1, 0])
     low, high = dc.stop_now(run, last - 8, 80), dc.stop_now(mirrored, -(last - 8), 80, better="higher")
