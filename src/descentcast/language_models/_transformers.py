@@ -32,7 +32,7 @@ from descentcast.language_models._schemes import TokenScheme, symbol_scheme, tok
 NODES_PER_PASS = 1024
 SAMPLED_POSITIONS = 8
 # Views of a kernel are read one after the other, and again when a run has grown.
-KEPT_PROMPTS, KEPT_BYTES = 8, 1 << 30
+KEPT_PROMPTS, KEPT_BYTES = 8, 1 << 29
 PACKED = "descentcast_packed"
 FULL, SLIDING = "full_attention", "sliding_attention"
 
