@@ -1,6 +1,6 @@
 """The engine's speed: operations executed beside what the machine can do, densities, kernels, growth, second calls.
 
-    python benchmarks/speed.py [--parts rates kernels densities growth second following]
+    python benchmarks/speed.py [--parts start rates kernels densities growth second following]
         [--models smollm2-135m descent-small] [--views 4] [--quick] [--json]
 
 `name@frozen` is a model without its adapter, `name@FOLDER` with that one. Rates are
@@ -24,7 +24,7 @@ from benchmarks.suite import engine
 from benchmarks.suite.engine import Row
 from benchmarks.suite.roofline import rates
 
-PARTS = ("rates", "kernels", "densities", "growth", "second", "following")
+PARTS = ("start", "rates", "kernels", "densities", "growth", "second", "following")
 MODELS = ("smollm2-135m", "descent-small")
 
 
@@ -51,6 +51,8 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
     """Yield the rows of all parts."""
     quick, views, parts = arguments.quick, arguments.views, arguments.parts
     values = 40 if quick else engine.VALUES
+    if "start" in parts:
+        yield from engine.start()
     rate = rates()
     if "rates" in parts:
         for name, each in rate.items():

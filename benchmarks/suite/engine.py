@@ -177,6 +177,18 @@ def growth(name: str, contexts: tuple[int, ...], grids: tuple[int, ...], views: 
             yield Row(name, f"time grows with {axis} to the power (last three)", float(slope), "")
 
 
+def start() -> Iterator[Row]:
+    """Importing the package without a model, and the command's help, in fresh processes: the best of three."""
+    help_text = "import sys; sys.argv = ['descentcast', '--help']; from descentcast.cli import main; main()"
+    for what, code, limit in (("import descentcast", "import descentcast", 0.5), ("--help", help_text, 0.7)):
+        seconds = []
+        for _ in range(3):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+            seconds.append(time.perf_counter() - started)
+        yield Row("", what, min(seconds), "s", high=limit)
+
+
 def second_call(name: str, views: int, values: int) -> Iterator[Row]:
     """The same densities, and the same kernel, again: from the store, with nothing kept in memory."""
     x, model = run_of(values), load(name)
