@@ -1,14 +1,15 @@
-"""Make benchmarks/data/trials_digits.npz: validation losses of small networks, many seeds of each arm, in one go.
+"""Make the files of validation losses of small networks, many seeds of each arm, in one go.
 
-    python benchmarks/data/trials_digits.py
+    python benchmarks/data/trials_digits.py [trials_digits.npz] [trials_digits_fresh.npz]
 
-Settings are those of [breast_cancer] and [digits] in benchmarks/trials.toml. One hidden layer of tanh units, softmax
-cross-entropy, minibatches shuffled anew each epoch, SGD with momentum and L2 weight decay; weights are drawn anew for
-each run, the split into 600 (breast cancer: 300) training examples and the rest for validation is the same for all. The
-loss on the validation examples is recorded at the start and four times an epoch. All runs of an arm are trained side by
-side by batched products: a minute of one core for everything.
+Settings are those of [breast_cancer], [digits] and [digits_fresh] in benchmarks/trials.toml. One hidden layer of tanh
+units, softmax cross-entropy, minibatches shuffled anew each epoch, SGD with momentum and L2 weight decay; weights are
+drawn anew for each run, the split into 600 (breast cancer: 300) training examples and the rest for validation is the
+same for all runs of a part. The loss on the validation examples is recorded at the start and four times an epoch. All
+runs of an arm are trained side by side by batched products: a minute or two of one core for a file.
 """
 
+import sys
 import tomllib
 from pathlib import Path
 from zlib import crc32
@@ -18,23 +19,25 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_digits
 
 HERE = Path(__file__).parent
+FILES = {"trials_digits.npz": ("breast_cancer", "digits"), "trials_digits_fresh.npz": ("digits_fresh",)}
 PER_EPOCH = 4
 
 
-def data(name: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+def data(name: str, split: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return training and validation features and labels, standardised by the training part."""
-    x, y = {"digits": load_digits, "breast_cancer": load_breast_cancer}[name](return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(y))
+    x, y = (load_breast_cancer if name == "breast_cancer" else load_digits)(return_X_y=True)
+    order = np.random.default_rng(split).permutation(len(y))
     x, y = x[order], y[order]
-    train, held = (600, 1200) if name == "digits" else (300, len(y))
+    train, held = (300, len(y)) if name == "breast_cancer" else (600, 1200)
     x = (x - x[:train].mean(axis=0)) / np.maximum(x[:train].std(axis=0), 1e-3 * x[:train].std())
     features, labels = torch.tensor(x, dtype=torch.float32), torch.tensor(y)
     return features[:train], labels[:train], features[train:held], labels[train:held]
 
 
-def losses(name: str, setting: dict[str, float], runs: int, epochs: int, seed: int) -> np.ndarray:
-    """Train `runs` networks side by side, and return validation losses, shape (runs, 1 + 4 epochs)."""
-    x, y, held, answers = data(name)
+def losses(name: str, part: dict, setting: dict[str, float], seed: int) -> np.ndarray:
+    """Train the networks of an arm side by side, and return validation losses, shape (runs, 1 + 4 epochs)."""
+    runs, epochs = part["runs"], part["epochs"]
+    x, y, held, answers = data(name, part.get("split", 0))
     draw = torch.Generator().manual_seed(seed)
     inputs, hidden, classes = x.shape[1], int(setting["hidden"]), int(y.max()) + 1
     shapes = [(inputs, hidden), (1, hidden), (hidden, classes), (1, classes)]
@@ -72,20 +75,18 @@ def losses(name: str, setting: dict[str, float], runs: int, epochs: int, seed: i
 
 
 def main() -> None:
-    """Train every arm and write the file."""
+    """Train every arm and write the files that are named, or all."""
     torch.set_num_threads(1)
     design = tomllib.loads((HERE.parent / "trials.toml").read_text(encoding="utf-8"))
-    found = {}
-    for name in ("breast_cancer", "digits"):
-        part = design[name]
-        for arm, changed in {"base": {}, **part["arms"]}.items():
-            seed = crc32(f"{name}/{arm}".encode())
-            found[f"{name}/{arm}"] = losses(name, {**part["base"], **changed}, part["runs"], part["epochs"], seed)
-            last = found[f"{name}/{arm}"][:, -1]
-            print(
-                f"{name}/{arm}: {found[f'{name}/{arm}'].shape} last {last.mean():.4f} sd {last.std():.4f}", flush=True
-            )
-    np.savez_compressed(HERE / "trials_digits.npz", **found)
+    for file in sys.argv[1:] or FILES:
+        found = {}
+        for name in FILES[file]:
+            part = design[name]
+            for arm, changed in {"base": {}, **part["arms"]}.items():
+                label = f"{name}/{arm}"
+                found[label] = losses(name, part, {**part["base"], **changed}, crc32(label.encode()))
+                print(f"{label}: {found[label].shape}", flush=True)
+        np.savez_compressed(HERE / file, **found)
 
 
 if __name__ == "__main__":

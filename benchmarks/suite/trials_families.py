@@ -37,6 +37,12 @@ class Walls:
 
         return _chain(starts, steps, lambda x: x - self.step_size * (gradient(x) + rng.standard_normal(len(x))))
 
+    def loss(self, x: np.ndarray) -> np.ndarray:
+        """Return the loss at states, zero at its minimum; linear where the gradient is cut off."""
+        u = np.clip(x - self.shift, -1, 2)
+        beyond = (x - self.shift - u) * (np.exp(1.5 * u) - np.exp(-3 * u))
+        return np.exp(1.5 * u) / 1.5 + np.exp(-3 * u) / 3 - 1 + beyond
+
 
 @dataclass(frozen=True)
 class Rational:
@@ -86,6 +92,11 @@ class Pits:
             return pits + 0.1 * x + self.tilt
 
         return _chain(starts, steps, lambda x: x - self.step_size * (gradient(x) + 0.6 * rng.standard_normal(len(x))))
+
+    def loss(self, x: np.ndarray) -> np.ndarray:
+        """Return the loss at states."""
+        pits = sum(-0.625 * np.exp(-((x - c) ** 2) / 0.5) for c in (-1.0, 1.0))
+        return pits + 0.05 * x**2 + self.tilt * x
 
 
 @dataclass(frozen=True)
