@@ -154,6 +154,43 @@ def test_runs_that_come_together_are_told_step_by_step():
     assert sum(isinstance(c.fit, StepFit) for c in found.candidates) == 2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_loss_is_never_forecast_below_zero_without_being_told(seed):
+    """Left to itself: a loss that decays by factors towards zero, of which only the fast part is known."""
+    rng, t = np.random.default_rng(seed), np.arange(150)
+    loss = (0.002 + (1 + t / 4) ** -1.2) * np.exp(0.1 * rng.standard_normal(150))
+    rest = dc.extend(dc.Trajectory(loss[:45], names=("loss",)), 105)
+    assert isinstance(rest.transform, dc.Log)
+    assert (rest.paths > 0).all()
+    assert rest.edges[0] > 0
+    assert any("followed in logarithms" in note for note in rest.notes)
+    assert rest.quantiles([0.02])[0, -1, 0] < loss[-1] < rest.quantiles([0.98])[0, -1, 0]
+
+
+def test_what_passes_zero_is_followed_as_it_is():
+    """A weight on its way from 2 to -1, known while it is positive."""
+    w = -1 + 3 * 0.97 ** np.arange(60) + 0.01 * np.random.default_rng(1).standard_normal(60)
+    rest = dc.extend(dc.Trajectory(w[:25], names=("w",)), 35)
+    assert rest.transform == dc.Identity()
+    assert any("below zero" in note for note in rest.notes)
+    low, high = rest.quantiles([0.05, 0.95])[0, -1]
+    assert low < w[-1] < high
+    told = dc.extend(dc.Trajectory(decaying(1)[:40]), 20, low=-np.inf)
+    assert told.transform == dc.Identity()
+    assert not any("zero" in note for note in told.notes)
+
+
+def test_one_scale_keeps_the_weights_within_it():
+    found = curves(Past(decaying(1)[:60], np.empty((0, 80)), np.arange(80.0)))
+    one = found.in_one_scale()
+    assert one.logarithms == pytest.approx(1)
+    assert one.in_one_scale() is one
+    kept = [w for w, c in zip(found.weights, found.candidates, strict=True) if isinstance(c.transform, dc.Log)]
+    assert_allclose(one.weights, np.array(kept) / sum(kept))
+    rows, mixed = one.rehearsed[0]
+    assert mixed == pytest.approx(np.log(np.exp(dict(one.scores)[rows]).T @ one.weights))
+
+
 def test_a_lower_end_is_never_passed():
     t = np.arange(60)
     values = 0.5 * np.exp(-t / 15) + 0.01 * np.random.default_rng(0).random(60)
@@ -255,6 +292,31 @@ def test_bad_input(run, arguments, error, words):
 @pytest.mark.parametrize(
     "values", [np.full(20, 3.0), np.arange(20.0), np.repeat([1.0, 2.0], 10), np.linspace(-1, 1, 8)]
 )
-def test_runs_without_noise(values):
-    rest = dc.extend(dc.Trajectory(values), 5)
+@pytest.mark.parametrize("beside", [0, 2])
+@pytest.mark.filterwarnings("error")
+def test_runs_without_noise(values, beside):
+    others = dc.Trajectories.from_arrays([np.append(values, np.full(5, values[-1]))] * beside) if beside else None
+    rest = dc.extend(dc.Trajectory(values), 5, others)
     assert np.isfinite(rest.final.to_numpy(dtype=float)).all()
+    if np.ptp(values) == 0:
+        assert_allclose(rest.final["value"], values[0], rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_other_runs_that_begin_later_are_left_out_and_said_to_be():
+    late = dc.Trajectory(decaying(2), steps=np.arange(10, 170))
+    whole = dc.Trajectory(decaying(3))
+    rest = dc.extend(dc.Trajectory(decaying(1)[:40]), 60, dc.Trajectories((late, whole)))
+    assert any("1 other run(s) left out" in note for note in rest.notes)
+    assert any(note.startswith("1 other run(s)") for note in rest.notes)
+    alone_ = dc.extend(dc.Trajectory(decaying(1)[:40]), 60, dc.Trajectories((late,)))
+    assert_array_equal(alone_.paths, dc.extend(dc.Trajectory(decaying(1)[:40]), 60).paths)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_step_and_few_values():
+    rest = dc.extend(dc.Trajectory(decaying(1)[:8]), 1)
+    assert rest.density.shape[1] == 2
+    low, high = rest.quantiles([0.05, 0.95])[0, -1]
+    assert low < decaying(1)[8] < high
+    assert dc.stop_now(dc.Trajectory(decaying(1)[:8]), 0.0, 1).words.startswith("x of at most 0 within 1 more step:")

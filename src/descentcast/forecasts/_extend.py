@@ -90,8 +90,10 @@ def extend(
     - a kernel fitted to all of them, iterated from the last value: for runs that settle, or choose between minima.
 
     Each is forecast from several origins within what is known (and each other run from as short a beginning), and has
-    the weight that its log scores there give it. Values that are positive are fitted in logarithms too, a candidate of
-    its own. Nothing that came later is used anywhere.
+    the weight that its log scores there give it. Values that were positive throughout are fitted as they are and in
+    logarithms, and followed on one scale alone: in logarithms, where zero is never passed, unless these foretell what
+    is known far worse (by a factor of 19 in the product of the scores, which are of densities of the values). Nothing
+    that came later is used anywhere.
 
     Args:
         run: The recorded part: at least 8 rows, at an even stride.
@@ -101,7 +103,8 @@ def extend(
         estimator: The kernel member; `LocalLinearKernel()` by default. A fresh copy is fitted.
         coordinate: The coordinate; by default the first that is no step size.
         low: A lower end that values never reach, such as 0 for a loss that stays positive: then all is fitted in
-            logarithms of the distance from it. By default values may be anything.
+            logarithms of the distance from it. `-math.inf`: there is none, such as for a weight, and values are fitted
+            as they are. By default the scale is chosen by scores, as above, and a note says which it is.
         random_state: Seed of the drawn paths; the same seed gives the same bytes.
 
     Returns:
@@ -126,7 +129,7 @@ def extend(
     if not isinstance(own, KernelEstimator):
         raise ArgumentError(f"estimator is a {type(own).__name__}, must be one such as LocalLinearKernel()")
     rng = _checks.generator(random_state)
-    found = curves(past)
+    found = curves(past).in_one_scale()
     transform = found.transform
     edges = _edges(past, found, transform, rng)
     member = kernel_member(own, past, found, transform, edges, name)
@@ -153,7 +156,7 @@ def extend(
         starts=start,
         steps=past.ahead,
         landing=pd.DataFrame(marginal.landing()),
-        notes=_notes(found, member, share, past, name),
+        notes=(*_notes(found, member, share, past, name, len(runs or ())), *_of_the_scale(found, past, name, values)),
         final=_final(marginal),
         members=_members(found, share),
         transform=transform,
@@ -191,7 +194,7 @@ def gather(
     others = others[np.isfinite(others[:, : len(values)]).all(axis=1)]
     if low is not None:
         least = float(np.nanmin([values.min(), *(o[np.isfinite(o)].min() for o in others)]))
-        if _checks.real("low", low) >= least:
+        if not np.isneginf(low) and _checks.real("low", low) >= least:
             raise ArgumentError(f"low == {low:g}, must be below all values, the least is {least:g}")
     return Past(values, others, times, low), run.names[index], run.stride, int(run.steps[-1])
 
@@ -210,7 +213,8 @@ def _edges(past: Past, found: Curves, transform: Transform, rng: np.random.Gener
     low, high = np.quantile(paths, [OUTSIDE, 1 - OUTSIDE])
     known = transform.forward(np.concatenate([past.values, past.others[np.isfinite(past.others)]]))
     low, high = min(low, known.min()), max(high, known.max())
-    margin = 0.02 * (high - low) or 1.0
+    # Runs that never change: cells must stay wide beside the rounding of values.
+    margin = max(0.02 * (high - low), 1e-6 * max(abs(low), abs(high))) or 1.0
     return np.linspace(low - margin, high + margin, CELLS + 1)
 
 
@@ -265,13 +269,14 @@ def _members(found: Curves, share: float) -> pd.DataFrame:
     return pd.DataFrame({"member": list(rows), "weight": list(rows.values())})
 
 
-def _notes(found: Curves, member: KernelMember, share: float, past: Past, name: str) -> tuple[str, ...]:
+def _notes(found: Curves, member: KernelMember, share: float, past: Past, name: str, given: int) -> tuple[str, ...]:
     table = _members(found, share)
     shares = ", ".join(f"{m} {w:.2f}" for m, w in zip(table["member"], table["weight"], strict=True) if w >= 0.005)
     notes = [f"{name}: the rest by {shares}"]
-    logarithms = sum(w for w, c in zip(found.weights, found.candidates, strict=True) if isinstance(c.transform, Log))
-    if logarithms >= 0.005:
-        notes.append(f"{name}: curves were fitted to logarithms with weight {logarithms:.2f}")
+    if len(past.others) < given:
+        notes.append(
+            f"{given - len(past.others)} other run(s) left out: they do not hold the steps that are known of this"
+        )
     if len(past.others):
         ended = int((~np.isfinite(past.others[:, -1])).sum())
         notes.append(
@@ -282,3 +287,16 @@ def _notes(found: Curves, member: KernelMember, share: float, past: Past, name: 
     if past.ahead > 4 * len(past.values):
         notes.append(f"{past.ahead} steps from {len(past.values)} known ones: more than curves can tell")
     return (*notes, *(f"{KERNEL}: {note}" for note in member.kernel.notes if share))
+
+
+def _of_the_scale(found: Curves, past: Past, name: str, values: np.ndarray) -> tuple[str, ...]:
+    """Return what was chosen for values that were positive throughout, and how much of the law lies below zero."""
+    if past.low is not None or len(past.transforms) == 1:
+        return ()
+    if isinstance(found.transform, Log):
+        return (f"{name}: positive throughout, followed in logarithms; low=-math.inf if it may pass zero",)
+    below = float((values[..., -1] <= 0).mean())
+    return (
+        f"{name}: followed as it is, logarithms foretell far worse; {below:.1%} of the law at the end lies below zero, "
+        "where no value was: low=0 if it cannot",
+    )

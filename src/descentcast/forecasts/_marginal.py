@@ -68,9 +68,9 @@ class Marginal:
                     "start": start,
                     "basin": labels[j],
                     "position": position[j],
-                    "probability": masses[i, j],
-                    "low": low[i, j],
-                    "high": high[i, j],
+                    "probability": min(masses[i, j], 1.0),  # sums round to a little more
+                    "low": min(low[i, j], 1.0),
+                    "high": min(high[i, j], 1.0),
                 }
 
     def quantiles(self, q: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ LAGS = 6
 STRETCH, LEAST_LEVEL = 0.3, 0.5
 LEAST_WEIGHT = 1e-4
 LEAST_SPREAD = 1e-3  # of other runs at a step, over the deviation of what is known
+# Values that were positive throughout are followed in logarithms unless these have less weight than so.
+AS_THEY_ARE = 0.05
 TRUSTED_RUNS = 3  # from so many on, what other runs never did is no longer reckoned with
 
 
@@ -32,7 +34,7 @@ class Past:
         values: The run, shape (T,).
         others: Other runs at the same rows and those to come, shape (R, T + H), NaN after their end.
         times: When rows were recorded and will be, in recorded steps from the first, shape (T + H,).
-        low: A lower end that values never reach, if one is known.
+        low: A lower end that values never reach, if one is known; minus infinity where there is known to be none.
     """
 
     values: np.ndarray
@@ -49,7 +51,7 @@ class Past:
     def transforms(self) -> tuple[Transform, ...]:
         """The coordinates in which curves are fitted: logarithms too where all values are positive, or alone."""
         if self.low is not None:
-            return (Log(self.low),)
+            return (Identity(),) if np.isneginf(self.low) else (Log(self.low),)
         positive = (self.values > 0).all() and (self.others[np.isfinite(self.others)] > 0).all()
         return (Identity(), Log()) if positive else (Identity(),)
 
@@ -97,20 +99,45 @@ class Curves:
     Attributes:
         candidates: The candidates, M of them.
         weights: Their weights, shape (M,).
-        rehearsed: From how many known rows each origin foretold, and the log density that the mixture gave to what
-            came, at the lags of `lags_up_to`.
+        scores: From how many known rows each origin foretold, and the log density that each candidate gave to what
+            came, shape (M, lags), at the lags of `lags_up_to`.
     """
 
     candidates: tuple[Candidate, ...]
     weights: np.ndarray
-    rehearsed: tuple[tuple[int, np.ndarray], ...] = ()
+    scores: tuple[tuple[int, np.ndarray], ...] = ()
+
+    @property
+    def rehearsed(self) -> list[tuple[int, np.ndarray]]:
+        """From how many known rows each origin foretold, and the log density that the mixture gave to what came."""
+        return [(rows, log_mean(scores, self.weights)) for rows, scores in self.scores]
 
     @property
     def transform(self) -> Transform:
         """The coordinate of most of the weight."""
-        logarithmic = np.array([isinstance(c.transform, Log) for c in self.candidates])
-        most = self.weights[logarithmic].sum() > 0.5
-        return self.candidates[int(np.argmax(logarithmic == most))].transform
+        return self.candidates[int(np.argmax(self._logarithmic == (self.logarithms > 0.5)))].transform
+
+    @property
+    def logarithms(self) -> float:
+        """The weight of what is fitted in logarithms."""
+        return float(self.weights[self._logarithmic].sum())
+
+    def in_one_scale(self) -> "Curves":
+        """Return the candidates of one scale alone: logarithms, unless values as they are foretell much better.
+
+        A mixture of both puts mass below zero as soon as values as they are have any weight. Scores are of densities
+        of the values, so that scales compare.
+        """
+        kept = self._logarithmic == (self.logarithms >= AS_THEY_ARE)
+        if kept.all() or not kept.any():
+            return self
+        weights = self.weights[kept] / self.weights[kept].sum()
+        candidates = tuple(c for c, keep in zip(self.candidates, kept, strict=True) if keep)
+        return Curves(candidates, weights, tuple((rows, scores[kept]) for rows, scores in self.scores))
+
+    @property
+    def _logarithmic(self) -> np.ndarray:
+        return np.array([isinstance(c.transform, Log) for c in self.candidates])
 
     def below(self, lags: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Return the distribution function of the mixture at values, shape (H, n)."""
@@ -212,7 +239,7 @@ def curves(past: Past, within: bool = True, held_out: int = HELD_OUT) -> Curves:
         votes += [_foretold(then, came, past.transforms).mean(axis=1) for then, came in _beginnings(past, held_out)]
     totals = np.sum([np.zeros(len(found)), *votes], axis=0)
     weights = np.exp(totals - np.logaddexp.reduce(totals))
-    return Curves(tuple(found), weights, tuple((rows, log_mean(scores, weights)) for rows, scores in scored))
+    return Curves(tuple(found), weights, tuple(scored))
 
 
 def origins(rows: int) -> list[int]:

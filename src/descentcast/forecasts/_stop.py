@@ -52,7 +52,7 @@ class StopAdvice:
     def words(self) -> str:
         """The advice in plain words."""
         goal = f"{'at most' if self.better == 'lower' else 'at least'} {self.target:.4g}"
-        known = f"{self.rest.names[0]} of {goal} within {self.rest.steps} more steps"
+        known = f"{self.rest.names[0]} of {goal} within {self.rest.steps} more step{'s' * (self.rest.steps > 1)}"
         chance = f"{known}: probability {self.probability:.0%} ({self.low:.0%} to {self.high:.0%})"
         end = f"; at the end: {self.at_end:.0%} ({self.end_low:.0%} to {self.end_high:.0%})"
         if not self.sure:
