@@ -6,9 +6,14 @@ by quantity. A library that is set up by its environment is called in a process 
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,12 +69,52 @@ def write_mlflow_folder(folder: Path, runs: Sequence[Run]) -> Path:
     return path
 
 
-def write_mlflow_here(where: Path, runs: Sequence[Run]) -> None:
-    """Write through the client in this process."""
+def write_mlflow_server(address: str, runs: Sequence[Run]) -> str:
+    """Write through a tracking server that is there."""
+    in_process("write_mlflow_here", address, runs, {})
+    return address
+
+
+@contextmanager
+def mlflow_server(folder: Path, seconds: float = 300.0) -> Iterator[str]:
+    """Run a tracking server on a database in a folder, at a port of this machine; yield its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, store = f"http://127.0.0.1:{port}", f"sqlite:///{folder / 'mlflow.db'}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--default-artifact-root", folder.as_uri()]
+    with (folder / "server.log").open("wb") as log:
+        alone = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=alone, start_new_session=True)
+    try:
+        end = time.monotonic() + seconds
+        while not _answers(f"{address}/health"):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError((folder / "server.log").read_text()[-2000:])
+            time.sleep(0.1)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)  # Its workers too.
+        process.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def write_mlflow_here(where: Path | str, runs: Sequence[Run]) -> None:
+    """Write through the client in this process; `where` is a file, a folder, or the address of a server."""
     import mlflow
     from mlflow.entities import Metric, Param
 
-    uri = f"sqlite:///{where}" if where.suffix else where.as_uri()
+    uri = str(where)
+    if "://" not in uri:
+        uri = f"sqlite:///{where}" if Path(where).suffix else Path(where).as_uri()
     client = mlflow.MlflowClient(tracking_uri=uri)
     for run in runs:
         at = client.create_run("0", run_name=run.name).info.run_id
@@ -174,7 +219,7 @@ def long_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def in_process(function: str, folder: Path, runs: Sequence[Run], environment: dict[str, str]) -> None:
+def in_process(function: str, folder: Path | str, runs: Sequence[Run], environment: dict[str, str]) -> None:
     """Call a function of this file in a process of its own."""
     done = subprocess.run(
         [sys.executable, __file__, function, str(folder)],
@@ -190,4 +235,5 @@ def in_process(function: str, folder: Path, runs: Sequence[Run], environment: di
 
 if __name__ == "__main__":
     given = [Run(*run) for run in json.load(sys.stdin)]
-    globals()[sys.argv[1]](Path(sys.argv[2]), given)
+    place = sys.argv[2]
+    globals()[sys.argv[1]](place if "://" in place else Path(place), given)

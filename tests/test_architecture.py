@@ -35,6 +35,7 @@ OWNERS: dict[str, str] = {
     "trajectories/readers/_parquet.py": "pyarrow",
     "trajectories/readers/_tensorboard.py": "tensorboard",
     "trajectories/readers/_wandb.py": "wandb",
+    "trajectories/readers/_wandb_api.py": "wandb",
     "trials/_ray.py": "ray",
 }
 # The only modules that may import a library.

@@ -11,7 +11,7 @@ import pandas as pd
 from descentcast.errors import ArgumentError, DataError, DescentcastError
 from descentcast.trajectories._runs import assembled, divergence, named_runs, ordered
 from descentcast.trajectories._trajectories import Trajectories
-from descentcast.trajectories.readers import Source, sources_in, well_formed
+from descentcast.trajectories.readers import Source, is_address, source_at, sources_in, well_formed
 
 
 def read(
@@ -60,7 +60,7 @@ def read(
     """
     if columns is not None and (isinstance(columns, str) or not columns or len(set(columns)) != len(columns)):
         raise ArgumentError(f"columns == {columns!r}, must be a list of different names")
-    return assembled(named_runs(_sources(path_or_glob), arm), columns)
+    return assembled(named_runs(_sources(path_or_glob), arm, columns), columns)
 
 
 def list_runs(path_or_glob: str | Path | Sequence[str | Path], arm: str | None = None) -> pd.DataFrame:
@@ -118,9 +118,15 @@ COLUMNS = dict.fromkeys(("run", "arm", "format", "column")) | STEPS | {"note": N
 
 
 def _sources(path_or_glob: str | Path | Sequence[str | Path]) -> list[tuple[Source, str]]:
-    """Return the sources that are named, each once, with what its runs are called."""
+    """Return the sources that are named, each once whatever it is named by, with what its runs are called."""
     given = [path_or_glob] if isinstance(path_or_glob, str | os.PathLike) else path_or_glob
-    found = {source.path: source for pattern in given for source in _reachable(pattern)}
+    found: dict[str, Source] = {}
+    for pattern in given:
+        for source in _reachable(pattern):
+            place = str(source.path)
+            real = place if is_address(place) else os.path.realpath(place)
+            if real not in found or os.path.abspath(place) == real:  # A link stands back, such as W&B's `latest-run`.
+                found[real] = source
     if not found:
         raise ArgumentError(f"path_or_glob == {path_or_glob!r}, must name at least one file")
     sources = list(found.values())
@@ -128,9 +134,12 @@ def _sources(path_or_glob: str | Path | Sequence[str | Path]) -> list[tuple[Sour
 
 
 def _reachable(pattern: str | Path) -> Iterator[Source]:
+    if is_address(pattern):
+        yield source_at(str(pattern))
+        return
     try:
         path = Path(pattern).expanduser()
-        paths = [path] if path.exists() else sorted(map(Path, glob(str(path), recursive=True)))
+        paths = [path] if path.exists() else _matching(path)
         if not paths:
             raise DataError(f"{pattern}: no such file")
         for path in paths:
@@ -141,6 +150,19 @@ def _reachable(pattern: str | Path) -> Iterator[Source]:
         raise
     except (RuntimeError, ValueError) as error:  # A home directory that is not there; a name with a zero in it.
         raise DataError(f"{pattern}: cannot be read: {error}") from error
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Return what a glob matches; `**` goes through no links, which can lead round in circles."""
+    if "**" not in pattern.parts:
+        return sorted(map(Path, glob(str(pattern))))
+    at = pattern.parts.index("**")
+    below, hidden = "/".join(pattern.parts[at:]), any(part.startswith(".") for part in pattern.parts[at:])
+    found: set[Path] = set()
+    for head in map(Path, glob(str(Path(*pattern.parts[:at]))) if at else ["."]):
+        paths = head.glob(below)
+        found |= {p for p in paths if hidden or not any(n.startswith(".") for n in p.relative_to(head).parts)}
+    return sorted(found)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

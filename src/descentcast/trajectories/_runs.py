@@ -9,7 +9,7 @@ import numpy as np
 
 from descentcast.errors import ArgumentError, DataError
 from descentcast.trajectories._trajectories import Trajectories, Trajectory
-from descentcast.trajectories.readers import Record, Series, Source, shown, well_formed
+from descentcast.trajectories.readers import Record, Series, Source, no_column, shown, well_formed
 
 PLACE = "{arm}"
 
@@ -24,8 +24,12 @@ class Found:
     arm: str | None
 
 
-def named_runs(sources: Sequence[tuple[Source, str]], arm: str | None) -> list[Found]:
+def named_runs(
+    sources: Sequence[tuple[Source, str]], arm: str | None, columns: Sequence[str] | None = None
+) -> list[Found]:
     """Read sources, each with the name of its runs, and return all their runs under different names, with their arms.
+
+    Where a source can be asked for some of its columns, it is asked for `columns` only.
 
     A run is called what its source calls it, or by its source; where that is the same for several, by both, and where
     one source has two of a name, by its key too.
@@ -37,7 +41,7 @@ def named_runs(sources: Sequence[tuple[Source, str]], arm: str | None) -> list[F
     if arm is not None and (not isinstance(arm, str) or not arm or arm.count(PLACE) > 1):
         raise ArgumentError(f"arm == {arm!r}, must be the name of a column, setting or tag, or a path with one {PLACE}")
     column = arm if arm and PLACE not in arm else None
-    pairs = [(source, name, record) for source, name in sources for record in source.records(column)]
+    pairs = [(source, name, record) for source, name in sources for record in source.records(column, columns)]
     several = len(sources) > 1
     short = [record.run or name for _, name, record in pairs]
     counts = Counter(short)
@@ -140,9 +144,7 @@ def _chosen(record: Record, one: Found, columns: Sequence[str] | None) -> tuple[
         chosen = list(columns)
         for name in chosen:
             if name not in series:
-                there = ", ".join(map(shown, numeric[:20])) + (", ..." if len(numeric) > 20 else "")
-                whose = f"{shown(one.run)}: " if one.record.run else ""
-                raise DataError(f"{path}: {whose}no column {name!r:.60}, there are {there or 'none of numbers'}")
+                raise no_column(f"{path}: {shown(one.run)}" if one.record.run else str(path), name, numeric)
     for name in chosen:
         if series[name].fault:
             raise DataError(series[name].fault)

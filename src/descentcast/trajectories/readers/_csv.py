@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from descentcast.errors import DataError
-from descentcast.trajectories.readers._tables import CUT, Table, is_number
+from descentcast.trajectories.readers._tables import CUT, Table, is_number, no_text
 
 
 def read_csv(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...]]:
@@ -32,7 +32,7 @@ def read_csv(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...]]
             names = _names(path, file)
             lines = _lines(path, file, len(names), [i for i, name in enumerate(names) if name in text])
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a CSV file: {error}") from None
+        raise no_text(path, "a CSV file", error) from None
     filled = np.flatnonzero(lines.notna().any(axis=1))
     lines = lines.iloc[: filled[-1] + 1] if filled.size else lines.iloc[:0]
     cut = len(lines) > 1 and not _ended(path) and _is_cut([lines.iloc[i].tolist() for i in (-2, -1)])

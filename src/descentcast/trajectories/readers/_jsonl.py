@@ -1,6 +1,8 @@
 """JSON lines: one object a line, its keys the columns."""
 
+import contextlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from descentcast.errors import DataError
-from descentcast.trajectories.readers._tables import CUT, Table
+from descentcast.trajectories.readers._tables import CUT, Table, no_text
 
 MOST_CELLS = 100_000_000  # of a table in memory
 BLOCK = 4096  # lines parsed at a time
@@ -31,6 +33,7 @@ def read_jsonl(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...
     rows, notes = 0, []
     try:
         with path.open(encoding="utf-8-sig") as file:
+            _check_first(path, file)
             for block in _blocks(path, file, notes):
                 names = tuple(block[0]) if block else ()
                 if len(names) == len(columns) and all(tuple(row) == names for row in block) and names == tuple(columns):
@@ -48,10 +51,25 @@ def read_jsonl(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, ...
                 if len(columns) * rows > MOST_CELLS:
                     raise DataError(f"{path}: {len(columns)} columns that few rows have: make it a long table")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a JSON lines file: {error}") from None
+        raise no_text(path, "a JSON lines file", error) from None
     if not rows:
         raise DataError(f"{path}: empty")
     return {name: _column(cells, name in text) for name, cells in columns.items()}, tuple(notes)
+
+
+def _check_first(path: Path, file: TextIO) -> None:
+    """Refuse a first line that has two values under one name, of which the parser would keep the last."""
+    twice: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        names = Counter(name for name, _ in pairs)
+        twice[:] = [name for name, count in names.items() if count > 1]  # The outermost object is looked at last.
+
+    with contextlib.suppress(ValueError, RecursionError):  # Said of the line when its turn comes.
+        json.loads(file.readline(), object_pairs_hook=look)
+    if twice:
+        raise DataError(f"{path}: line 1 has two values called {twice[0]!r:.60}")
+    file.seek(0)
 
 
 def _blocks(path: Path, file: TextIO, notes: list[str]) -> Iterator[list[dict[str, Any]]]:

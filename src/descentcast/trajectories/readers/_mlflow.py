@@ -33,15 +33,18 @@ def read_mlflow_database(path: Path) -> list[Record]:
         ):
             if run not in points:
                 points[run] = Points(f"{path}: run {run}")
-            number = float("nan") if is_nan else value
-            if isinstance(number, float) and abs(number) == LARGEST:
-                number *= 2
+            number = float("nan") if is_nan else finite_or_not(value)
             points[run].add(str(name), whole_step(f"{path}: run {run}", step), number)
     return [
-        _record(name, points[run].series(), parameters.get(run, {}), tags.get(run, {}), experiments.get(at), str(run))
+        record_of(name, points[run].series(), parameters.get(run, {}), tags.get(run, {}), experiments.get(at), str(run))
         for run, name, at in runs
         if run in points
     ]
+
+
+def finite_or_not(value: Any) -> Any:
+    """Return a value of a database, infinity where that was logged."""
+    return value * 2 if isinstance(value, float) and abs(value) == LARGEST else value
 
 
 def is_mlflow_run(folder: Path) -> bool:
@@ -74,7 +77,7 @@ def read_mlflow_folder(folder: Path) -> list[Record]:
         {f.relative_to(folder / kind).as_posix(): _text(f) for f in sorted((folder / kind).rglob("*")) if f.is_file()}
         for kind in ("params", "tags")
     )
-    return [_record(tags.get(RUN_NAME), series, parameters, tags, folder.parent.name, folder.name, tuple(notes))]
+    return [record_of(tags.get(RUN_NAME), series, parameters, tags, folder.parent.name, folder.name, tuple(notes))]
 
 
 def _metric(file: Path) -> tuple[Series, bool]:
@@ -113,10 +116,11 @@ def _pairs(connection: Any, table: str) -> dict[Any, dict[str, Any]]:
     return found
 
 
-def _record(
+def record_of(
     name: Any, series: dict[str, Series], parameters: dict[str, Any], tags: dict[str, Any], experiment: Any, key: str,
     notes: tuple[str, ...] = (),
 ) -> Record:  # fmt: skip
+    """Return a run as MLflow tells of it."""
     own = {tag: value for tag, value in tags.items() if not tag.startswith(INNER)}
     labels = {**own, **parameters, "experiment": experiment}
     return Record(str(name or key), series, plain_setting(parameters), labels, notes, key)

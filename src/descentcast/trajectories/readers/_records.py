@@ -1,7 +1,7 @@
 """What every reader returns: each run of a source with its series as they were written, nothing mended yet."""
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf
 OWN = ("step", "batch", "stride")  # settings that have a meaning in kernels: never taken from a foreign configuration
 DEEPEST = 8  # levels of a nested configuration or log entry
 LONGEST = 60  # characters of a foreign name or cell in a message
+MOST_NAMED = 20  # columns in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +151,12 @@ def clipped(cell: Any) -> str:
         return f"{cell!r:.40}"
     except ValueError:  # An integer of more digits than Python writes.
         return "an integer of thousands of digits"
+
+
+def no_column(place: str, name: str, there: Sequence[str]) -> DataError:
+    """Return the error for a column that was asked for and is not there."""
+    names = ", ".join(map(shown, there[:MOST_NAMED])) + (", ..." if len(there) > MOST_NAMED else "")
+    return DataError(f"{place}: no column {name!r:.60}, there are {names or 'none of numbers'}")
 
 
 def missing(place: str, format_name: str, extra: str) -> DataError:

@@ -1,7 +1,9 @@
 """Which files and folders hold runs, of which format, and how each is read."""
 
 import os
-from collections.abc import Callable, Iterator
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,11 +13,12 @@ from descentcast.trajectories.readers._jsonl import read_jsonl
 from descentcast.trajectories.readers._lightning import is_lightning, read_lightning
 from descentcast.trajectories.readers._mlflow import TABLES as MLFLOW
 from descentcast.trajectories.readers._mlflow import is_mlflow_run, read_mlflow_database, read_mlflow_folder, started
+from descentcast.trajectories.readers._mlflow_server import address_of, read_mlflow_server
 from descentcast.trajectories.readers._optuna import TABLES as OPTUNA
 from descentcast.trajectories.readers._optuna import read_optuna
 from descentcast.trajectories.readers._parquet import read_parquet
 from descentcast.trajectories.readers._recorded import with_setting
-from descentcast.trajectories.readers._records import Record, well_formed
+from descentcast.trajectories.readers._records import Record, shown, well_formed
 from descentcast.trajectories.readers._sqlite import MAGIC, database, tables
 from descentcast.trajectories.readers._tables import NAME, RUN, one_run_each, runs_of
 from descentcast.trajectories.readers._tensorboard import MARK, read_tensorboard
@@ -24,6 +27,7 @@ from descentcast.trajectories.readers._trackio import read_trackio
 from descentcast.trajectories.readers._trainer_state import NAME as TRAINER_STATE
 from descentcast.trajectories.readers._trainer_state import latest, read_trainer_state, training
 from descentcast.trajectories.readers._wandb import read_wandb
+from descentcast.trajectories.readers._wandb_api import SCHEME, read_wandb_api, run_path
 
 TABULAR = {
     ".csv": read_csv, ".jsonl": read_jsonl, ".ndjson": read_jsonl, ".parquet": read_parquet, ".pq": read_parquet,
@@ -34,6 +38,8 @@ DATABASES: dict[str, tuple[set[str], Callable[[Path], list[Record]]]] = {
     "Trackio": (TRACKIO, read_trackio),
 }
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+MLFLOW_SERVER, WANDB_API = "MLflow server", "W&B API"
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 SUPPORTED = (
     "CSV, JSON lines, Parquet, TensorBoard event files, .wandb, MLflow, Trackio and Optuna databases, MLflow folders, "
     "trainer_state.json"
@@ -42,28 +48,32 @@ SUPPORTED = (
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder that holds one run or several.
+    """A file, folder or server that holds one run or several.
 
     Attributes:
         format: What wrote it, for people.
-        path: What messages call it.
+        path: What messages call it, of a server its address.
         place: The path, without a suffix that says nothing, that its run is named by and that arms match.
         files: What is read.
     """
 
     format: str
-    path: Path
+    path: Path | str
     place: Path
     files: tuple[Path, ...]
 
-    def records(self, arm: str | None) -> list[Record]:
-        """Return the runs, at least one; `arm` is the column that names arms, where the source is a table.
+    def records(self, arm: str | None, columns: Sequence[str] | None = None) -> list[Record]:
+        """Return the runs, at least one.
+
+        Args:
+            arm: The column that names arms, where the source is a table.
+            columns: What a server is asked for; all by default, and always where the source is a file.
 
         Raises:
             DataError: It cannot be read.
         """
         try:
-            found = self._read(arm)
+            found = self._read(arm, columns)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read: {error.strerror or error}") from error
         except MemoryError:
@@ -72,7 +82,11 @@ class Source:
             raise DataError(f"{self.path}: no run in this {self.format} source has recorded a number")
         return [_well_formed(record) for record in found]
 
-    def _read(self, arm: str | None) -> list[Record]:
+    def _read(self, arm: str | None, columns: Sequence[str] | None) -> list[Record]:
+        if self.format == MLFLOW_SERVER:
+            return read_mlflow_server(str(self.path), columns)
+        if self.format == WANDB_API:
+            return read_wandb_api(str(self.path))
         file = self.files[0]
         if self.format in DATABASES:
             return DATABASES[self.format][1](file)
@@ -99,6 +113,26 @@ def _well_formed(record: Record) -> Record:
     return replace(record, run=well_formed(record.run), series=series)
 
 
+def is_address(given: object) -> bool:
+    """Return whether something names a server rather than a file."""
+    return isinstance(given, str) and ADDRESS.match(given) is not None
+
+
+def source_at(address: str) -> Source:
+    """Return the source at an address, `http(s)://...` of MLflow's or `wandb://...`; it is not asked yet.
+
+    Raises:
+        DataError: An address of another kind, or one that names nothing.
+    """
+    scheme, _, place = address.partition("://")
+    if scheme.lower() in ("http", "https"):
+        address_of(address)
+        return Source(MLFLOW_SERVER, address, Path(place), ())
+    if address.startswith(SCHEME):
+        return Source(WANDB_API, address, Path(run_path(address)), ())
+    raise DataError(f"{shown(address)}: addresses that are read: http:// and https:// of MLflow's servers, wandb://")
+
+
 def sources_in(path: Path) -> list[Source]:
     """Return the sources at a path: a file, or all below a folder, by path.
 
@@ -121,12 +155,14 @@ def sources_in(path: Path) -> list[Source]:
 
 def _place(source: Source) -> Path:
     """Return what sources are sorted by: the path, but runs of MLflow's file store, named at random, by start."""
-    path = source.path
+    path = source.files[0]
     return path.with_name(f"{started(path):020} {path.name}") if source.format == "MLflow folder" else path
 
 
 def _of_file(path: Path) -> Source:
     suffix = path.suffix.lower()
+    if not _ends(path):
+        raise DataError(f"{path}: no regular file, which is what is read")
     if path.name == TRAINER_STATE or suffix == ".json":
         return Source("Trainer", path, training(path) if path.name == TRAINER_STATE else path.with_suffix(""), (path,))
     if MARK in path.name:
@@ -159,7 +195,7 @@ def _below(folder: Path) -> Iterator[Source]:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [here / name for name in sorted(files) if not name.startswith(".")]
+        paths = [path for name in sorted(files) if not name.startswith(".") and _ends(path := here / name)]
         if logs := [path for path in paths if path.suffix == ".wandb"]:
             yield from map(_of_file, logs)
             folders.clear()
@@ -176,6 +212,14 @@ def _below(folder: Path) -> Iterator[Source]:
                 except DataError:
                     continue  # Another program's database.
     yield from map(_of_file, latest(states))
+
+
+def _ends(path: Path) -> bool:
+    """Return whether a path is not a pipe, a socket or a device, which may never end."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return True  # What is wrong is said where it is opened.
 
 
 def _refuse(error: OSError) -> None:

@@ -1,5 +1,6 @@
 """From a table of cells to runs: wide (one column a coordinate) or long (run, step, name, value)."""
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -49,6 +50,13 @@ def runs_of(table: Table, path: Path, arm: str | None = None, notes: tuple[str, 
         Record(_run(label, groups), found, labels=dict(zip(labels, label, strict=True)), notes=notes)
         for label, found in zip(groups, series, strict=True)
     ]
+
+
+def no_text(path: Path, what: str, error: UnicodeDecodeError) -> DataError:
+    """Return the error for a file whose bytes are no text in UTF-8."""
+    with path.open("rb") as file:
+        wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return DataError(f"{path}: {'text in UTF-16, must be in UTF-8' if wide else f'not {what}: {error}'}")
 
 
 def is_number(cell: Any) -> bool:

@@ -5,10 +5,11 @@ and what is written in any other way, goes through wandb's own messages. wandb i
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from descentcast.trajectories.readers._records import Points, Record, missing, plain_setting, whole_step
+from descentcast.trajectories.readers._records import Points, Record, Series, missing, plain_setting, whole_step
 from descentcast.trajectories.readers._wandb_history import OWN_STEP, add_history, value_of
 from descentcast.trajectories.readers._wandb_log import log_records
 
@@ -47,16 +48,20 @@ def read_wandb(path: Path) -> list[Record]:
 
     for records in log_records(path, damage):
         add_history(points, records, str(path), rest)
-    own = {name: value for name, value in configuration.items() if not name.startswith(INNER)}
-    setting = plain_setting(own)
-    labels: dict[str, Any] = dict(setting) | {"tags": "", "group": "", "job_type": ""}
-    if run is not None:
-        labels |= {"tags": ",".join(run.tags), "group": run.run_group, "job_type": run.job_type}
     name = run.display_name or run.run_id if run is not None else path.stem
     key = run.run_id if run is not None else path.stem
-    return [
-        Record(name, points.series(ASIDE), setting, {k: v for k, v in labels.items() if v != ""}, tuple(damage), key)
-    ]
+    tags = {"tags": ",".join(run.tags), "group": run.run_group, "job_type": run.job_type} if run is not None else {}
+    return [record_of(name, points.series(ASIDE), configuration, tags, key, tuple(damage))]
+
+
+def record_of(
+    name: str, series: Mapping[str, Series], configuration: Mapping[str, Any], tags: Mapping[str, str], key: str,
+    notes: tuple[str, ...] = (),
+) -> Record:  # fmt: skip
+    """Return a run as W&B tells of it."""
+    setting = plain_setting({name: value for name, value in configuration.items() if not name.startswith(INNER)})
+    labels = setting | {name: value for name, value in tags.items() if value != ""}
+    return Record(name, series, setting, labels, notes, key)
 
 
 def _log(points: Points, history: Any, path: Path) -> None:

@@ -1,0 +1,93 @@
+"""Hostile places and bytes: what is no run is refused in one line, and no run is read twice."""
+
+import os
+
+import pytest
+
+from descentcast.errors import DataError
+from descentcast.trajectories import read
+
+TABLE = "step,loss\n0,1.0\n1,0.5\n2,0.25\n"
+
+
+def refused(path, message, **options):
+    with pytest.raises(DataError, match=message) as error:
+        read(path, **options)
+    return str(error.value)
+
+
+def test_links_that_lead_round_in_circles_give_every_run_once(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "seed1.csv").write_text(TABLE)
+    for name in ("round", "again"):  # Two of them are 2^40 paths to who follows links.
+        (tmp_path / "a" / name).symlink_to(tmp_path)
+    for pattern in ("**/*.csv", "a/**/*.csv", "**", "*/*.csv", "a/*", "**/seed?.csv"):
+        assert [run.run for run in read(f"{tmp_path}/{pattern}")] == ["seed1"]
+    assert [run.run for run in read(tmp_path)] == ["seed1"]
+
+
+def test_a_run_that_is_named_twice_is_one_run_under_its_own_name(tmp_path, monkeypatch):
+    (tmp_path / "run-1").mkdir()
+    (tmp_path / "run-1" / "loss.csv").write_text(TABLE)
+    (tmp_path / "latest-run").symlink_to("run-1")
+    (tmp_path / "alias.csv").symlink_to("run-1/loss.csv")
+    monkeypatch.chdir(tmp_path)
+    both = ["alias.csv", "run-1/loss.csv", tmp_path / "run-1", "latest-run", "./run-1/../run-1/loss.csv"]
+    assert [run.run for run in read(both)] == ["loss"]
+    assert read(f"{tmp_path}/*", arm="{arm}/loss")[0].arm == "run-1"
+
+
+def test_hidden_folders_are_left_out_of_globs_unless_named(tmp_path):
+    (tmp_path / ".old").mkdir()
+    (tmp_path / ".old" / "a.csv").write_text(TABLE)
+    (tmp_path / "b.csv").write_text(TABLE)
+    assert [run.run for run in read(f"{tmp_path}/**/*.csv")] == ["b"]
+    assert [run.run for run in read(f"{tmp_path}/**/.old/*.csv")] == ["a"]
+    refused(f"{tmp_path}/**/*.pq", "no such file")
+
+
+def test_pipes_and_devices_are_never_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+    (tmp_path / "b.csv").symlink_to("/dev/zero")
+    refused(tmp_path, "no runs in this folder")
+    refused(tmp_path / "a.csv", "no regular file")
+    refused(tmp_path / "b.csv", "no regular file")
+    (tmp_path / "c.csv").write_text(TABLE)
+    assert [run.run for run in read(tmp_path)] == ["c"]
+    (tmp_path / "d.csv").symlink_to("nowhere")
+    refused(tmp_path, "cannot be read: No such file")
+
+
+def test_a_folder_deeper_than_a_path_may_be_is_one_line(tmp_path):
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("deep", dir_fd=here)
+        there = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(here)
+    assert "\n" not in refused(tmp_path, "cannot be read|no runs in this folder")
+    assert "\n" not in refused(f"{tmp_path}/**/*.csv", "cannot be read|no such file")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_bytes_in_other_encodings(tmp_path, suffix):
+    text = TABLE if suffix == ".csv" else '{"step": 0, "loss": 1.0}\n{"step": 1, "loss": 0.5}\n'
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(text.encode("utf-8-sig"))
+    assert read(path).names == ("loss",)
+    for encoding in ("utf-16", "utf-16-be"):
+        path.write_bytes("\ufeff".encode(encoding)[:2] + text.encode(encoding))
+        refused(path, "text in UTF-16, must be in UTF-8$")
+    path.write_bytes(text.replace("loss", "é").encode("latin-1"))
+    refused(path, "not a (CSV|JSON lines) file: 'utf-8' codec can't decode")
+
+
+def test_two_values_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"step": 0, "loss": 1.0, "loss": 2.0}\n{"step": 1, "loss": 0.5, "loss": 2.0}\n')
+    refused(path, "line 1 has two values called 'loss'$")
+    path.write_text('{"step": 0, "loss": 1.0, "more": {"a": 1, "a": 2}}\n{"step": 1, "loss": 0.5}\n')
+    assert read(path).names == ("loss",)
+    (tmp_path / "a.csv").write_text("step,loss,loss\n0,1,2\n1,2,3\n")
+    refused(tmp_path / "a.csv", "column 3 is the second called 'loss'")
