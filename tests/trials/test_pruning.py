@@ -114,14 +114,17 @@ def test_when_it_does_not_prune():
     running = optuna.trial.TrialState.RUNNING
     hopeless = curve(0.9, 7)
     assert pruner.prune(study, frozen(hopeless[:20], running))
-    assert not pruner.prune(study, frozen(hopeless[:7], running))  # too few values
+    assert pruner.prune(study, frozen(hopeless[:4], running))  # finished trials say enough
+    assert not pruner.prune(study, frozen(hopeless[:3], running))  # too few values
+    early = dc.ForecastPruner(n_startup_trials=1)
+    assert not early.prune(study_of([0.2]), frozen(hopeless[:7], running))  # its own past says too little
     assert not pruner.prune(study, frozen([], running))
     assert not pruner.prune(study, frozen(curve(0.1, 8)[:20], running))  # it may win
     assert not pruner.prune(study, frozen(hopeless, running))  # it is at the end
     assert not pruner.prune(study_of([0.2, 0.3, 0.4]), frozen(hopeless[:20], running))  # too few finished
     assert pruner.prune(study, frozen([*hopeless[:5], np.nan], running))
     every = dc.ForecastPruner(interval_steps=5)
-    assert [every.prune(study, frozen(hopeless[:n], running)) for n in (12, 13, 18)] == [False, True, True]
+    assert [every.prune(study, frozen(hopeless[:n], running)) for n in (8, 9, 14)] == [False, True, True]
 
 
 def test_the_threshold_is_a_probability():

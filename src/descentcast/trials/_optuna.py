@@ -26,7 +26,8 @@ class ForecastPruner(BasePruner):
     Args:
         probability: The probability below which a trial is pruned, in (0, 1).
         n_startup_trials: Nothing is pruned before so many trials have finished, at least 1.
-        n_warmup_steps: No trial is pruned before it has reported so many values, at least 8.
+        n_warmup_steps: No trial is pruned before it has reported so many values, at least 4. Where fewer than two
+            finished trials got to the end, it takes 8.
         interval_steps: A trial is looked at whenever so many more values are there, at least 1.
 
     Raises:

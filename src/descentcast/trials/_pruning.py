@@ -8,8 +8,8 @@ import numpy as np
 from descentcast import _checks
 from descentcast.forecasts._rest import Curves, Past, curves
 
-# With fewer values no curve can be told.
-LEAST_KNOWN = 8
+# With fewer values no curve can be told: by a run's own past, and beside two or more finished runs.
+LEAST_ALONE, LEAST_KNOWN = 8, 4
 # So many finished runs are held beside one in progress: those that were nearest to it so far.
 MOST_OTHERS = 6
 # So many of them vote on whether a run's own past or the others tell its rest.
@@ -48,7 +48,7 @@ def chance_of_beating(
     finished runs went on: as in `extend`, without its kernel and with fewer votes, so that it takes milliseconds.
 
     Args:
-        known: What the run reported, at least 8 values.
+        known: What the run reported, at least 8 values, or 4 beside two or more finished runs.
         finished: What finished runs reported, of the same or of other settings.
         last_step: The step of the last report, greater than that of the last known.
         target: What is to be beaten.
@@ -73,9 +73,14 @@ def hardly_beats(
     better: str = "lower",
     probability: float = 0.1,
 ) -> bool:
-    """Return whether `chance_of_beating` is below `probability`, without weighing the candidates where all agree."""
+    """Return whether `chance_of_beating` is below `probability`; False where too little is known to tell.
+
+    The candidates are not weighed where all agree.
+    """
     _checks.one_of("better", better, BETTER)
     past, goal = _past(known, finished, last_step), np.array([target])
+    if len(known.steps) < (LEAST_ALONE if len(past.others) < 2 else LEAST_KNOWN):
+        return False
     found = curves(past, within=False, held_out=0)
     below = np.array([c.below(np.array([past.ahead]), goal)[0, 0] for c in found.candidates])
     hopeless = (below if better == "lower" else 1 - below) < probability

@@ -18,10 +18,11 @@ class ForecastStopper:
     Args:
         metric: The key of the results that is compared.
         mode: "min" or "max".
-        max_t: The time at which trials end by themselves: those that got there are finished. At least 9.
+        max_t: The time at which trials end by themselves: those that got there are finished. At least 5.
         time_attr: The key that counts time.
         probability: The probability below which a trial is stopped, in (0, 1].
-        grace_period: No trial is stopped before it has reported so many values, at least 8.
+        grace_period: No trial is stopped before it has reported so many values, at least 4. Where
+            fewer than two finished trials got to the end, it takes 8.
         startup_trials: Nothing is stopped before so many trials have finished, at least 1.
 
     Raises:
