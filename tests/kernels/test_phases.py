@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import descentcast as dc
 from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels._change_points import SHORTEST, change_points
+from descentcast.kernels._phases import SHORTEST as SHORTEST_PHASE
 from descentcast.kernels._phases import cut_at
 
 
@@ -45,13 +46,65 @@ def test_phases_of_a_setting_and_of_what_is_given():
 
 
 def test_a_schedule_that_changes_all_the_time_is_cut_by_factors():
-    rates = 0.5 * (1 + np.cos(np.pi * np.linspace(0, 0.9, 200)))
+    rates = 0.5 * (1 + np.cos(np.pi * np.linspace(0, 0.9, 1000)))
     begins = cut_at(rates)
-    ends = np.append(begins[1:], 200)
+    ends = np.append(begins[1:], 1000)
     for a, b in zip(begins, ends, strict=True):
-        assert rates[a:b].max() <= 1.5 * rates[a:b].min() * (1 + 1e-12)
+        # What was left over for the last phase was too short, and joined to the one before.
+        most = 1.5 if b < 1000 else 1.5**2
+        assert rates[a:b].max() <= most * rates[a:b].min() * (1 + 1e-12)
+        assert b - a >= SHORTEST_PHASE
     for a, b in zip(begins[1:], ends[:-1], strict=True):
         assert a == b
+
+
+def test_a_warm_up_of_few_recorded_steps_is_joined_to_its_neighbour():
+    warm_up = [0.02, 0.2, 0.4, 0.6, 0.8]
+    falling = np.geomspace(1.0, 0.3, 30)
+    # 1.0 has fallen by 1.5 after ten steps, at 15, and once more at 25.
+    assert cut_at(np.array([*warm_up, *falling])).tolist() == [0, 15, 25]
+    # Two steps alone at the end are joined to the phase before them.
+    ending = np.concatenate([np.linspace(1.0, 0.9, 40), 0.4 - 0.002 * np.arange(9), [0.2, 0.1]])
+    assert cut_at(ending).tolist() == [0, 40]
+
+
+@given(st.lists(st.floats(-3, 3), min_size=9, max_size=80))
+@settings(max_examples=50, deadline=None)
+def test_no_phase_is_too_short_to_fit_a_kernel_to(logarithms):
+    rates = np.exp(np.array(logarithms))
+    if (np.diff(rates) != 0).sum() < 8:
+        return
+    begins = cut_at(rates)
+    assert begins[0] == 0
+    lengths = np.diff([*begins, len(rates)])
+    assert len(begins) == 1 or lengths.min() >= SHORTEST_PHASE
+
+
+def test_the_way_that_foretells_held_out_runs_is_taken():
+    """Plain SGD under warm-up and cosine: one kernel, rescaled, is exact, and phases of few steps are not."""
+    steps = np.arange(60) // 2  # each for two steps
+    rates = np.where(steps < 4, 0.2 * (steps + 1), 0.1 + 0.35 * (1 + np.cos(np.pi * (steps - 4) / 26)))
+    starts = [3.0, -3.0, 2.0, -2.0]
+    runs = dc.Trajectories.from_arrays(scheduled(rates, starts, 4), setting={"schedule": rates.tolist()})
+    fit = dc.phased(runs, estimator=dc.AutoregressiveKernel(), edges=grid())
+    assert set(fit.scores) == {"each", "one", "rescaled"}
+    assert fit.how == max(fit.scores, key=fit.scores.__getitem__) == "rescaled"
+    assert any("held-out runs" in note for note in fit.kernel_.kernels[0].notes)
+    truth = scheduled(rates, [2.5] * 4000, 9)[:, -1]
+    low, high = dc.forecast(fit.kernel_, [2.5], 60).quantiles([0.05, 0.95])[0, -1]
+    a, b = np.quantile(truth, [0.05, 0.95])
+    assert 0.8 < (high - low) / (b - a) < 1.3
+    # Along step sizes that the runs did not follow, one kernel for all says nothing; of one run nothing is held out.
+    assert set(dc.phased(runs, [0.3] * 20, dc.AutoregressiveKernel(), edges=grid()).scores) == {"each", "rescaled"}
+    assert dc.phased(runs[0], estimator=dc.AutoregressiveKernel()).how == "each"
+
+
+def test_one_kernel_for_all_phases_is_the_estimators_own():
+    runs = dc.Trajectories.from_arrays(scheduled(TWO, [3.0, -3.0], 3), setting={"schedule": TWO})
+    fit = dc.phased(runs, how="one", edges=grid())
+    own = dc.LocalLinearKernel().fit(runs, grid()).kernel_
+    assert_array_equal(fit.kernel_.at(0).matrix, own.matrix)
+    assert fit.kernel_.at(0) is fit.kernel_.at(219)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -183,7 +236,7 @@ def test_fitted_phases_forecast_what_simulation_does(how):
 
 def test_phases_without_step_sizes_are_followed_as_they_were():
     runs = dc.Trajectories.from_arrays(scheduled(TWO, [3.0, -3.0], 3))
-    fit = dc.phased(runs)
+    fit = dc.phased(runs, how="each")
     assert len(fit.kernel_.schedule) == 220
     assert len(fit.kernel_.kernels) == 2
     with pytest.raises(ArgumentError, match="no step size is known"):

@@ -14,13 +14,20 @@ from descentcast._types import Edges
 from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels import _chains
 from descentcast.kernels._base import KernelEstimator
+from descentcast.kernels._classical import ClassicalKernel
 from descentcast.kernels._grid import default_edges
+from descentcast.kernels._interpolation import between
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._phases import Phases, as_runs, coordinate_of, phases, rates_of
 from descentcast.trajectories import Trajectories, Trajectory
 
-HOWS = ("each", "rescaled")
+EACH, RESCALED, ONE, AUTO = "each", "rescaled", "one", "auto"
+# Runs that are held out at most to choose among these; where in a run forecasts begin, as shares of its length; and how
+# many steps ahead they are scored.
+HELD_OUT, ORIGINS, LAGS = 4, (0.0, 0.25, 0.5, 0.75), 6
+# A cell that a chain calls impossible is scored as this probable.
+LEAST_MASS = 1e-12
 # Kernels along a schedule are made for step sizes this factor apart, and serve those nearest.
 FINENESS = 1.03
 SAME = 1e-6
@@ -124,11 +131,15 @@ class PhasedFit:
     Attributes:
         kernel_: The chain of the schedule that was asked for.
         phases: The phases of the runs.
+        how: "each", "rescaled" or "one".
+        scores: Mean log density of held-out runs by each way that was compared, nats; empty where none was chosen.
         fits: The fitted estimators, one a phase or one for all.
     """
 
     kernel_: PhasedKernel
     phases: Phases
+    how: str
+    scores: dict[str, float]
     fits: tuple[KernelEstimator, ...] = field(repr=False)
     _plan: tuple[tuple[int, float], ...] = field(repr=False)
 
@@ -147,7 +158,7 @@ def phased(
     runs: Trajectories | Trajectory,
     ahead: ArrayLike | None = None,
     estimator: KernelEstimator | None = None,
-    how: str = "each",
+    how: str = AUTO,
     rates: ArrayLike | None = None,
     edges: ArrayLike | None = None,
     coordinate: int | str | None = None,
@@ -157,8 +168,15 @@ def phased(
     With `how="each"` an estimator is fitted to the transitions of each phase; a step size to come is made by the kernel
     of the phase whose step size is nearest, carried over by `TransitionKernel.rescaled` where it is another. With
     "rescaled" one estimator is fitted to all transitions, each brought to one step size s by the rule of plain SGD,
-    `(x, x + (s / s_t) (x' - x))`, and its kernel carried to every step size of the schedule: right for a schedule that
-    changes all the time, and wrong for momentum and adaptive methods by an amount that nobody has measured for yours.
+    `(x, x + (s / s_t) (x' - x))`, and its kernel carried to every step size of the schedule: exact for a coordinate
+    that plain SGD moves, and no more than a guess for a loss, for momentum and for adaptive methods. With "one" a
+    kernel is fitted to all transitions as they are: what the schedule does must then show in the state, as in a loss
+    that tells the time.
+
+    "auto" holds out each of up to four runs, forecasts it along its schedule from four of its values by kernels of the
+    others, and takes the way of the best mean log density up to its end ("one" only where the steps to come are
+    those of the runs, "rescaled" only for estimators that take transitions one by one). Of a single run it takes
+    "each".
 
     Args:
         runs: One run or several of one schedule.
@@ -166,13 +184,13 @@ def phased(
             on (the phases themselves, where step sizes are not known).
         estimator: What is fitted; `LocalLinearKernel()` by default. "rescaled" needs one that takes transitions one by
             one, a classical estimator.
-        how: "each" or "rescaled".
+        how: "auto", "each", "rescaled" or "one".
         rates: The step size of every recorded transition: see `phases`.
         edges: Cell edges; by default those of `default_edges`.
         coordinate: The coordinate; by default the first that is no step size.
 
     Returns:
-        The fit: `kernel_`, `replicates_`, and `phases`.
+        The fit: `kernel_`, `replicates_`, `phases`, and how it was made.
 
     Raises:
         ArgumentError: Step sizes ahead, or "rescaled", for runs of which no step size is known; an unknown coordinate.
@@ -185,7 +203,7 @@ def phased(
         >>> then = slow.paths(first[:, -1], 100, random_state=1)[:, 1:, 0]
         >>> rates = [0.5] * 100 + [0.05] * 100
         >>> runs = dc.Trajectories.from_arrays(np.hstack([first, then]), setting={"schedule": rates})
-        >>> fit = phased(runs)
+        >>> fit = phased(runs, how="each")
         >>> fit.phases.table
            begin  end  step_size
         0      0  100       0.50
@@ -194,7 +212,7 @@ def phased(
         >>> [round(float(s), 1) for s in spread[[100, 200]]]
         [0.6, 0.2]
     """
-    runs, how = as_runs(runs), _checks.one_of("how", how, HOWS)
+    runs, how = as_runs(runs), _checks.one_of("how", how, (AUTO, EACH, RESCALED, ONE))
     own = LocalLinearKernel() if estimator is None else estimator
     if not isinstance(own, KernelEstimator):
         raise ArgumentError(f"estimator is a {type(own).__name__}, must be one such as LocalLinearKernel()")
@@ -202,16 +220,43 @@ def phased(
     found = phases(runs, rates, index)
     known = rates_of(runs, rates, found.steps)[0]
     grid = default_edges(runs, index)[0] if edges is None else _checks.edges("edges", edges)
-    if known is None and (ahead is not None or how == "rescaled"):
+    if known is None and (ahead is not None or how == RESCALED):
         wanted = "ahead" if ahead is not None else f"how == {how!r}"
         raise ArgumentError(f"{wanted}: no step size is known of the runs: give rates, or runs that recorded them")
-    if known is None:
-        plan = [(p, 1.0) for p in range(len(found))]
-        schedule, pieces = found.of, _of_each_phase(runs, found, index)
+    coming = known if ahead is None else _ahead(ahead)
+    scores = _scores(own, runs, found, known, coming, index, grid) if how == AUTO else {}
+    chosen = max(scores, key=lambda name: scores[name]) if scores else EACH if how == AUTO else how
+    fits, plan, schedule = _fitted(chosen, own, runs, found, known, coming, index, grid)
+    notes, moved = _notes(found, plan, chosen, len(runs), scores), []
+    for p, ratio in plan:
+        kernel = fits[p].kernel_
+        assert isinstance(kernel, TransitionKernel)
+        kernel = kernel.rescaled(step=ratio)
+        moved.append(replace(kernel, notes=(*notes, *kernel.notes)))
+    return PhasedFit(PhasedKernel(tuple(moved), schedule), found, chosen, scores, fits, tuple(plan))
+
+
+def _fitted(
+    how: str,
+    own: KernelEstimator,
+    runs: Trajectories,
+    found: Phases,
+    known: np.ndarray | None,
+    coming: np.ndarray | None,
+    index: int,
+    grid: Edges,
+) -> tuple[tuple[KernelEstimator, ...], list[tuple[int, float]], np.ndarray]:
+    """Return the fitted estimators, which of them at which ratio makes each kernel, and the kernel of each step."""
+    if how == ONE:
+        columns = [run.values[:, index] for run in runs]
+        pieces = [Trajectories.from_arrays(columns, names=[runs.names[index]], setting=runs.setting)]
+        plan, schedule = [(0, 1.0)], np.zeros(found.steps if coming is None else len(coming), dtype=np.int64)
+    elif known is None or coming is None:
+        pieces = _of_each_phase(runs, found, index)
+        plan, schedule = [(p, 1.0) for p in range(len(found))], found.of
     else:
-        coming = known if ahead is None else _ahead(ahead)
         keys, schedule = _levels(coming)
-        if how == "each":
+        if how == EACH:
             pieces = _of_each_phase(runs, found, index)
             nearest = [int(np.abs(np.log(found.step_sizes / key)).argmin()) for key in keys]
             plan = [(p, _ratio(key / found.step_sizes[p])) for p, key in zip(nearest, keys, strict=True)]
@@ -220,15 +265,57 @@ def phased(
             pieces = [_brought_to(reference, runs, known, index)]
             plan = [(0, _ratio(key / reference)) for key in keys]
     fits = tuple(type(own)(**own.get_params(deep=False)).fit(piece, grid) for piece in pieces)
-    made = [fit.kernel_ for fit in fits]
-    notes = _notes(found, plan, how, len(runs))
-    moved = []
-    for p, ratio in plan:
-        kernel = made[p]
-        assert isinstance(kernel, TransitionKernel)
-        kernel = kernel.rescaled(step=ratio)
-        moved.append(replace(kernel, notes=(*notes, *kernel.notes)))
-    return PhasedFit(PhasedKernel(tuple(moved), schedule), found, fits, tuple(plan))
+    return fits, plan, schedule
+
+
+def _scores(
+    own: KernelEstimator,
+    runs: Trajectories,
+    found: Phases,
+    known: np.ndarray | None,
+    coming: np.ndarray | None,
+    index: int,
+    grid: Edges,
+) -> dict[str, float]:
+    """Return the mean log density of held-out runs along the schedule, by each way of taking it; none for one run."""
+    whole = [run for run in runs if len(run) == found.steps + 1]
+    if len(whole) < 2:
+        return {}
+    hows = [EACH]
+    if known is None or coming is None or (len(coming) <= len(known) and _is_part(coming, known)):
+        hows.append(ONE)
+    if known is not None and isinstance(own, ClassicalKernel):
+        hows.append(RESCALED)
+    scores: dict[str, list[float]] = {how: [] for how in hows}
+    for run in whole[:HELD_OUT]:
+        others = Trajectories(tuple(r for r in runs if r is not run))
+        for how in hows:
+            fits, plan, schedule = _fitted(how, own, others, found, known, known, index, grid)
+            kernels = [fits[p].kernel_ for p, _ in plan]
+            moved = [k.rescaled(step=r) for k, (_, r) in zip(kernels, plan, strict=True)]  # pyright: ignore
+            scores[how].append(_score(PhasedKernel(tuple(moved), schedule), run.values[:, index]))
+    return {how: float(np.mean(each)) for how, each in scores.items()}
+
+
+def _score(chain: PhasedKernel, values: np.ndarray) -> float:
+    """Return the mean over origins of the mean log density at lags 1 to the end, evenly in their logarithms."""
+    kernel, votes = chain.kernels[0], []
+    for origin in sorted({int(share * (len(values) - 1)) for share in ORIGINS}):
+        left = len(values) - 1 - origin
+        lags = np.unique(np.geomspace(1, left, LAGS).round().astype(int))
+        cell, share = between(kernel, values[origin : origin + 1])
+        start = np.zeros((1, len(kernel.matrix)))
+        start[0, cell], start[0, cell + 1] = 1 - share, share
+        density = chain.after(origin).propagate(start, left)[0][0]
+        cells = np.clip(kernel.cell(values[origin + lags]), 0, len(kernel.matrix) - 1)
+        votes.append(np.log(np.maximum(density[lags, cells], LEAST_MASS) / kernel.widths[cells]).mean())
+    return float(np.mean(votes))
+
+
+def _is_part(coming: np.ndarray, known: np.ndarray) -> bool:
+    """Return whether the step sizes to come are those at the end, or the beginning, of the recorded ones."""
+    n = len(coming)
+    return bool(np.allclose(coming, known[len(known) - n :]) or np.allclose(coming, known[:n]))
 
 
 def _of_each_phase(runs: Trajectories, found: Phases, index: int) -> list[Trajectories]:
@@ -273,9 +360,16 @@ def _ratio(value: float) -> float:
     return 1.0 if abs(value - 1) < SAME else float(value)
 
 
-def _notes(found: Phases, plan: Sequence[tuple[int, float]], how: str, runs: int) -> tuple[str, ...]:
+def _notes(
+    found: Phases, plan: Sequence[tuple[int, float]], how: str, runs: int, scores: dict[str, float]
+) -> tuple[str, ...]:
     notes = [f"{len(found)} phase(s), {found.source}, of {runs} run(s)"]
-    if how == "rescaled":
+    if scores:
+        told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+        notes.append(f"how={how!r} by the log density of held-out runs, nats: {told}")
+    if how == ONE:
+        notes.append("one kernel for all phases: the schedule is told by the state alone")
+    elif how == RESCALED:
         notes.append("one kernel, carried along the schedule by the rule of plain SGD")
     elif any(ratio != 1 for _, ratio in plan):
         moved = [f"{found.step_sizes[p] * r:.3g}" for p, r in plan if r != 1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from descentcast.trajectories import Trajectories, Trajectory
 # Names under which a step size is recorded.
 STEP_SIZES = ("step_size", "step_size:0", "lr", "learning_rate", "train/learning_rate", "eta")
 # A schedule of at most so many values is taken as it is; one that changes all the time is cut where it has changed by
-# this factor.
-FEW_RATES, RATIO = 8, 1.5
+# this factor, into phases of so many recorded transitions at least.
+FEW_RATES, RATIO, SHORTEST = 8, 1.5, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,8 @@ def phases(
     Taken from the step sizes, if these are known: `rates`, a recorded column (`step_size`, `lr`, `learning_rate`, ...;
     the value in row t made the step from row t to t + 1), or a sequence of numbers as `schedule` in the setting of the
     runs. A schedule of up to eight values is cut where the value changes, any other where it has changed by a factor
-    of 1.5. Otherwise phases are detected: see `change_points`.
+    of 1.5, and what is shorter than ten transitions, such as a warm-up of which few steps were recorded, is joined to
+    the neighbour whose step sizes are nearest. Otherwise phases are detected: see `change_points`.
 
     Args:
         runs: One run or several.
@@ -109,8 +111,8 @@ def cut_at(rates: np.ndarray) -> np.ndarray:
     """Return where a schedule of step sizes is cut into phases, the first at 0.
 
     Examples:
-        >>> cut_at(np.array([0.1, 0.1, 0.01, 0.01])), cut_at(np.geomspace(1, 0.2, 20))
-        (array([0, 2]), array([ 0,  5, 10, 15]))
+        >>> cut_at(np.array([0.1, 0.1, 0.01, 0.01])), cut_at(np.geomspace(1, 0.2, 40))
+        (array([0, 2]), array([ 0, 10, 20, 30]))
     """
     changes = np.flatnonzero(~np.isclose(rates[1:], rates[:-1], rtol=1e-9)) + 1
     if len(changes) < FEW_RATES:
@@ -121,7 +123,22 @@ def cut_at(rates: np.ndarray) -> np.ndarray:
         if high > RATIO * low:
             begins.append(t)
             low = high = rate
-    return np.array(begins, dtype=int)
+    return _joined(begins, np.log(rates))
+
+
+def _joined(begins: list[int], logarithms: np.ndarray) -> np.ndarray:
+    """Join the shortest phase to the neighbour to which that adds least variance (Ward), until all are long enough."""
+    kept = [*begins, len(logarithms)]
+    while len(kept) > 2:
+        lengths = np.diff(kept)
+        i = int(lengths.argmin())
+        if lengths[i] >= SHORTEST:
+            break
+        means = np.array([logarithms[a:b].mean() for a, b in pairwise(kept)])
+        added = np.full(len(means) + 2, np.inf)  # one more on either side, that is no neighbour
+        added[1:-1] = (means - means[i]) ** 2 * lengths * lengths[i] / (lengths + lengths[i])
+        del kept[i if added[i] <= added[i + 2] else i + 1]
+    return np.array(kept[:-1], dtype=int)
 
 
 def rates_of(runs: Trajectories, rates: ArrayLike | None, steps: int) -> tuple[np.ndarray | None, str]:
