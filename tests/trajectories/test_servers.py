@@ -6,6 +6,7 @@ from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 from benchmarks.tracker_files import Run
 
@@ -162,6 +163,21 @@ def test_steps_as_text_and_numbers_that_are_not_finite_are_understood():
     with answering(tracking([*points, {"step": 3, "value": largest}])) as (address, _):
         [run] = read(address)
     assert (run.steps.tolist(), run.values.ravel().tolist(), run.diverged) == ([0, 1], [2.0, 0.5], 2)
+
+
+def test_a_forecast_of_an_experiment(capsys):
+    rng, x, points = np.random.default_rng(0), 2.0, []
+    for step in range(60):
+        points.append({"step": step, "value": x})
+        x = 0.8 * x + 0.1 + 0.05 * rng.normal()
+    answers = tracking(points)
+    answers["experiments/get-by-name"] = (200, json.dumps({"experiment": {"experiment_id": "0", "name": "digits"}}))
+    with answering(answers) as (address, seen):
+        arguments = [f"{address}/#digits", "--columns", "loss", "--start", "1.5", "--steps", "20"]
+        cli.cli.main(["forecast", *arguments, "--estimator", "local-linear", "--json"], standalone_mode=False)
+    [landing] = [row for row in json.loads(capsys.readouterr().out)["landing"] if row["probability"] > 0.5]
+    assert abs(landing["position"] - 0.5) < 0.2  # the fixed point of x -> 0.8 x + 0.1
+    assert "experiments/search" not in {path for path, _ in seen}
 
 
 @pytest.mark.parametrize(

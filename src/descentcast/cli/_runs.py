@@ -12,7 +12,10 @@ import descentcast as dc
 @click.option("--arm", help="Column, setting or tag that names arms, or a path such as '{arm}/seed*'.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_runs(paths: tuple[str, ...], arm: str | None, as_json: bool) -> None:
-    """List the runs at PATHS, files, folders or globs: what was recorded, at which steps, what diverged."""
+    """List the runs at PATHS, files, folders, globs or servers: what was recorded, at which steps, what diverged.
+
+    A server is MLflow's, http://host:5000, or W&B's, wandb://entity/project.
+    """
     table = dc.list_runs(list(paths), arm)
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     if as_json:

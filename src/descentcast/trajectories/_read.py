@@ -20,8 +20,8 @@ def read(
     r"""Read recorded runs from tables or from what a tracker kept.
 
     What is read: CSV, JSON lines, Parquet; TensorBoard event files (all points); W&B's `.wandb` files, of offline runs
-    too; MLflow, SQLite or folders; Trackio; Hugging Face's `trainer_state.json`; Lightning's `metrics.csv`; the
-    intermediate values of Optuna studies in SQLite.
+    too, and its server; MLflow, SQLite, folders or a server; Trackio; Hugging Face's `trainer_state.json`; Lightning's
+    `metrics.csv`; the intermediate values of Optuna studies in SQLite.
 
     A table is wide: one column a coordinate, and optionally `step` (the optimizer step of a row) and `run` (which run a
     row belongs to); or long: the columns `step`, `name`, `value` and optionally `run`. A file without a column `run` is
@@ -34,7 +34,9 @@ def read(
     the result which runs of fewer than two rows were left out.
 
     Args:
-        path_or_glob: A file, a folder (all below it, of one format), a glob such as `runs/**/*.csv`, or several.
+        path_or_glob: A file, a folder (all below it, of one format), a glob such as `runs/**/*.csv`, the address of a
+            server, `http://host:5000` of MLflow's (and `/#/experiments/1`, `/#experiment`, ... as its page shows),
+            `wandb://entity/project` or `wandb://entity/project/run_id` of W&B's; or several of them.
         columns: The coordinates to read, in this order; by default all, if they were recorded at the same steps.
         arm: What names the arm of a run: a column of a table, a setting, a tag; or a path with `{arm}` in it, such as
             `{arm}/seed*`, that is held against the end of the run's path or of its name.

@@ -55,8 +55,7 @@ def answer(
     except urllib.error.HTTPError as error:
         raise DataError(f"{url}: {_said(error)}") from None
     except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DataError(f"{url}: no answer: {_line(getattr(reason, 'strerror', None) or reason)}") from None
+        raise _silent(url, error) from None
     try:
         found = json.loads(raw)
     except (UnicodeDecodeError, ValueError, RecursionError):
@@ -64,6 +63,25 @@ def answer(
     if not isinstance(found, dict):
         raise DataError(f"{url}: the answer is no JSON object: is this the server's address?")
     return found
+
+
+def check_reached(url: str) -> None:
+    """Check that a server answers at all, whatever it says.
+
+    Raises:
+        DataError: It does not.
+    """
+    try:
+        OPENER.open(url, timeout=TIMEOUT).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, HTTPException, ValueError) as error:
+        raise _silent(url, error) from None
+
+
+def _silent(url: str, error: Exception) -> DataError:
+    reason = getattr(error, "reason", None) or error
+    return DataError(f"{url}: no answer: {_line(getattr(reason, 'strerror', None) or reason)}")
 
 
 def _bytes(request: urllib.request.Request, url: str) -> bytes:

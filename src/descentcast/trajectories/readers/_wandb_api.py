@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from descentcast.errors import DataError
+from descentcast.trajectories.readers._http import check_reached
 from descentcast.trajectories.readers._records import Points, Record, flat, missing, shown, whole_step
 from descentcast.trajectories.readers._wandb import ASIDE, record_of
 from descentcast.trajectories.readers._wandb_history import OWN_STEP
 
-SCHEME, KEY = "wandb://", "WANDB_API_KEY"
+SCHEME, KEY, SERVER = "wandb://", "WANDB_API_KEY", "WANDB_BASE_URL"
 TIMEOUT = 60  # seconds for a server to answer
-PAGE = 10_000  # steps asked for at a time
 PART = re.compile(r"(?!\.+$)[\w .-]+")
 SHOWN = 200  # characters of the client's message
 
@@ -39,6 +39,7 @@ def read_wandb_api(address: str) -> list[Record]:
     if not key:
         raise DataError(f"{address}: reading from W&B needs an API key: set {KEY}")
     with _one_line(address):
+        check_reached(os.environ.get(SERVER) or wandb.setup().settings.base_url)  # wandb itself tries for a minute.
         api = wandb.Api(api_key=key, timeout=TIMEOUT)
         runs = [api.run(path)] if path.count("/") == 2 else api.runs(path)
         return [_record(address, run) for run in runs]
@@ -61,7 +62,7 @@ def run_path(address: str) -> str:
 def _record(address: str, run: Any) -> Record:
     place = f"{address}: run {run.id}"
     points = Points(place)
-    for row in run.scan_history(page_size=PAGE):
+    for row in run.scan_history():
         step = whole_step(place, row.get(OWN_STEP))
         for name, cell in flat(row):
             if name != OWN_STEP:
