@@ -38,7 +38,10 @@ def main() -> None:
     arguments = parser.parse_args()
     suite, model = load_suite(), dc.load_model("descent-small")
     horizon, certain, level = (suite.judging[name] for name in ("horizon", "certain", "level"))
-    members = [dc.InContextKernel(model, views=arguments.views), dc.LocalLinearKernel(), dc.KernelDensityKernel()]
+    members = [
+        dc.RecalibratedKernel(member)
+        for member in (dc.InContextKernel(model, views=arguments.views), dc.LocalLinearKernel(), dc.KernelDensityKernel())
+    ]
     found: dict[tuple[float, float, str], dict[str, list[float]]] = {}
     for problem in development_problems(arguments.problems):
         truth = truth_of(problem, suite.judging)

@@ -63,13 +63,16 @@ def test_forecast_shows_each_members_held_out_score_and_weight(run_file, with_fa
     assert code == 0
     result = json.loads(text)
     held_out = {row["member"]: row for row in result["held_out"]}
-    assert list(held_out) == ["InContextKernel(smollm2-135m)", "LocalLinearKernel", "KernelDensityKernel", "stack"]
+    members = ["InContextKernel(smollm2-135m)", "LocalLinearKernel", "KernelDensityKernel"]
+    assert list(held_out) == [*(f"recalibrated {member}" for member in members), "stack"]
     assert sum(row["weight"] for row in result["held_out"][:-1]) == pytest.approx(1)
     assert held_out["stack"]["weight"] is None
     assert {row["transitions"] for row in result["held_out"]} == {21}
     best = max(row["log_score"] for row in result["held_out"][:-1])
     assert held_out["stack"]["log_score"] >= best - np.log(3) / 21
     assert all(row["low"] is not None for row in result["landing"])
+    code, text, _ = call(monkeypatch, capsys, *good, "--as-fitted", "--json")
+    assert [row["member"] for row in json.loads(text)["held_out"]] == [*members, "stack"]
     code, text, _ = call(monkeypatch, capsys, *good)
     assert "Held-out score" in text
     assert "LocalLinearKernel" in text
@@ -97,7 +100,8 @@ def test_forecast_by_classical_estimators_needs_no_language_model(run_file, monk
     assert code == 0
     result = json.loads(text)
     assert "model" not in result
-    assert [row["member"] for row in result["held_out"]] == ["CountKernel", "AutoregressiveKernel", "stack"]
+    members = ["recalibrated CountKernel", "recalibrated AutoregressiveKernel"]
+    assert [row["member"] for row in result["held_out"]] == [*members, "stack"]
     code, text, error = call(monkeypatch, capsys, *arguments, "--estimator", "local-linear")
     assert code == 0
     assert json.loads(text)["held_out"][0]["weight"] == 1

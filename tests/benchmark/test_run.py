@@ -8,6 +8,7 @@ import pytest
 
 from descentcast.benchmark import _run, by_problem, claims, load_suite, read_results, run_benchmark, summarised
 from descentcast.benchmark._files import append_results, write_whole
+from descentcast.benchmark._names import MEMBERS
 from descentcast.errors import ArgumentError, DataError
 
 CHEAP = ("local-linear", "counts")
@@ -104,7 +105,7 @@ def test_averages_errors_and_ranks_by_hand():
 
 
 def stack_records(own, best=0.1, **more):
-    others = {"descent-small": 0.5, "local-linear": best, "conditional-density": 0.4}
+    others = dict(zip(MEMBERS, (0.5, best, 0.4), strict=True))
     return [
         record(problem, name, seed, value, **(more if name == "stack" else {}))
         for problem in ("a", "b")

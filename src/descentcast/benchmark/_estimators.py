@@ -14,6 +14,7 @@ from descentcast.benchmark._names import (
     LOCAL_LINEAR,
     MEMBERS,
     MODELS,
+    RECALIBRATED,
     STACK,
 )
 from descentcast.benchmark._truth import Truth, places
@@ -24,6 +25,7 @@ from descentcast.kernels import (
     KernelDensityKernel,
     KernelEstimator,
     LocalLinearKernel,
+    RecalibratedKernel,
     StackedKernel,
     TransitionKernel,
 )
@@ -49,6 +51,8 @@ def estimator_of(name: str, load: Load, views: int, seed: int) -> KernelEstimato
         views: Encodings that language models read.
         seed: Seed of views and resamples.
     """
+    if name.endswith(RECALIBRATED):
+        return RecalibratedKernel(estimator_of(name.removesuffix(RECALIBRATED), load, views, seed))
     if name == STACK:
         return StackedKernel([estimator_of(member, load, views, seed) for member in MEMBERS], seed)
     if name in MODELS:

@@ -23,6 +23,9 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--views", default=4, help="Encodings that are read and pooled."),
         click.option("--rows", type=rows, default="auto", help="Read rows where runs passed, probe all, or mix both."),
         click.option("--completion", type=completions, default="quantile", help="How rows nobody visited are filled."),
+        click.option(
+            "--recalibrate/--as-fitted", default=True, help="Correct rows by the runs' own steps, or leave them."
+        ),
         click.option("--seed", default=0, help="Seed of views and resamples."),
         click.option("--out", type=click.Path(path_type=Path), help="Folder for the plot (PNG) and the result (JSON)."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),

@@ -18,6 +18,7 @@ def demo(
     views: int,
     rows: str,
     completion: str,
+    recalibrate: bool,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -28,7 +29,8 @@ def demo(
         click.echo(dc.reports.DEMO_INTRODUCTION)
     with dc.reports.show_progress(f"{model} reads", hidden=as_json) as progress:
         read = model_of(model, adapter)
-        result = dc.reports.run_demo(read, digits, views, seed, progress, rows=rows, completion=completion)
+        options = {"rows": rows, "completion": completion}
+        result = dc.reports.run_demo(read, digits, views, seed, progress, recalibrate, **options)
     saved = dc.reports.save_result(folder, "demo", result.to_dict(), dc.reports.plot_landing(result.landings))
     if as_json:
         click.echo(json.dumps(result.to_dict()))

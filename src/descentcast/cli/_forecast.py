@@ -39,6 +39,7 @@ def forecast(
     views: int,
     rows: str,
     completion: str,
+    recalibrate: bool,
     seed: int,
     out: Path | None,
     as_json: bool,
@@ -54,7 +55,8 @@ def forecast(
     with dc.reports.show_progress(f"{model} reads", hidden=hidden) as progress:
         read = model_of(model, adapter) if IN_CONTEXT in estimators else model
         reader = dc.InContextKernel(read, digits, views, rows, completion, random_state=seed, progress=progress)
-        stack = dc.StackedKernel([_member(name, reader) for name in dict.fromkeys(estimators)], seed)
+        members = [_member(name, reader) for name in dict.fromkeys(estimators)]
+        stack = dc.StackedKernel([dc.RecalibratedKernel(m) for m in members] if recalibrate else members, seed)
         stack.fit(recorded)
     result = dc.forecast(stack, points if len(recorded.names) > 1 else [p[0] for p in points], steps)
     summary = result.to_dict() | {
@@ -64,7 +66,8 @@ def forecast(
         "held_out": json.loads(str(stack.held_out_scores_.to_json(orient="records"))),
         "held_out_coverage": json.loads(str(stack.held_out_coverage_.to_json(orient="records"))),
     }
-    readers = [member for member in stack.members_ if isinstance(member, dc.InContextKernel)]
+    fitted = [getattr(member, "estimator_", member) for member in stack.members_]
+    readers = [member for member in fitted if isinstance(member, dc.InContextKernel)]
     for read in readers:
         summary |= {
             "model": model,

@@ -20,6 +20,7 @@ from descentcast.kernels._phased import PhasedFit, PhasedKernel, phased
 from descentcast.kernels._phases import Phases, coordinate_of, phases
 from descentcast.kernels._principal import PrincipalKernel, fit_principal
 from descentcast.kernels._propagation import propagate
+from descentcast.kernels._recalibrated import RecalibratedKernel
 from descentcast.kernels._rescale import RescaledFit, RescaledRuns, rescale, rescaled_edges
 from descentcast.kernels._spectrum import StationaryLaw
 from descentcast.kernels._stacked import StackedKernel
@@ -46,6 +47,7 @@ __all__ = [
     "PhasedKernel",
     "Phases",
     "PrincipalKernel",
+    "RecalibratedKernel",
     "RescaledFit",
     "RescaledRuns",
     "StackedKernel",

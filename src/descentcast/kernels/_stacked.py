@@ -26,6 +26,7 @@ from descentcast.kernels._in_context import InContextKernel
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._mixing import Mixture, mix, mixture_of, tempered
+from descentcast.kernels._recalibrated import RecalibratedKernel
 from descentcast.kernels._resampling import REPLICATES, blocks
 from descentcast.trajectories import Trajectories
 
@@ -75,7 +76,8 @@ class StackedKernel(KernelEstimator):
     rows widen where members disagree about what nobody has seen.
 
     Args:
-        members: Estimators; by default the language model in context, a local-linear and a conditional-density kernel.
+        members: Estimators; by default the language model in context, a local-linear and a conditional-density
+            kernel, each recalibrated.
         random_state: Seed of the default language model's views and of the resampled weights.
 
     Attributes:
@@ -200,7 +202,8 @@ class StackedKernel(KernelEstimator):
     def _members(self) -> list[KernelEstimator]:
         if self.members is not None:
             return list(self.members)
-        return [InContextKernel(random_state=self.random_state), LocalLinearKernel(), KernelDensityKernel()]
+        members = InContextKernel(random_state=self.random_state), LocalLinearKernel(), KernelDensityKernel()
+        return [RecalibratedKernel(member) for member in members]
 
     def _check_parameters(self) -> None:
         members = self._members()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from descentcast.forecasts import Forecast, forecast, minima
-from descentcast.kernels import InContextKernel, LocalLinearKernel, TransitionKernel
+from descentcast.kernels import InContextKernel, LocalLinearKernel, RecalibratedKernel, TransitionKernel
 from descentcast.language_models import LanguageModel
 from descentcast.problems import PhaseRetrieval
 from descentcast.trajectories import Trajectories
@@ -71,6 +71,7 @@ def run_demo(
     views: int = 4,
     seed: int = 0,
     progress: Callable[[int, int], Any] | None = None,
+    recalibrate: bool = True,
     **options: str,
 ) -> Demo:
     """Forecast phase retrieval on real data from eight starts nobody ran, and compare with running SGD there.
@@ -81,6 +82,7 @@ def run_demo(
         views: Encodings that are pooled.
         seed: Seed of the recorded runs; the real runs that judge have seeds of their own.
         progress: Called with (views read, views in all).
+        recalibrate: Correct the rows that are read by the recorded steps (`RecalibratedKernel`).
         **options: `rows` and `completion` of `InContextKernel`.
 
     Returns:
@@ -90,8 +92,10 @@ def run_demo(
     problem = PhaseRetrieval()
     context = record_context(problem, seed)
     starts = problem.separatrix + np.array(OFFSETS)
-    estimator = InContextKernel(model, digits, views, progress=progress, random_state=seed, **options).fit(context)
+    reader = InContextKernel(model, digits, views, progress=progress, random_state=seed, **options)
+    estimator = (RecalibratedKernel(reader) if recalibrate else reader).fit(context)
     kernel = estimator.kernel_
+    read: Any = getattr(estimator, "estimator_", estimator)
     assert isinstance(kernel, TransitionKernel)
     basins = [(kernel.edges[0], problem.separatrix), (problem.separatrix, kernel.edges[-1])]
     predicted = forecast(estimator, starts, HORIZON, basins=basins)
@@ -111,11 +115,12 @@ def run_demo(
     }
     details = {
         "model": model if isinstance(model, str) else model.name,
-        "rows": estimator.rows,
-        "pooling": estimator.rules_[0],
-        "log_score": estimator.log_score_[0],
-        "outside_mass": estimator.outside_mass_,
-        "pruned_mass": estimator.pruned_mass_,
+        "rows": reader.rows,
+        "recalibrated": recalibrate,
+        "pooling": read.rules_[0],
+        "log_score": read.log_score_[0],
+        "outside_mass": read.outside_mass_,
+        "pruned_mass": read.pruned_mass_,
         "notes": list(predicted.notes),
     }
     return Demo(problem, context, kernel, predicted, landings, distances, details)

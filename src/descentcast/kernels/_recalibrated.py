@@ -1,0 +1,161 @@
+"""Any estimator of kernels, its rows moved and widened to where the transitions that were seen say they are."""
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from descentcast._types import Edges
+from descentcast.errors import ArgumentError
+from descentcast.kernels._base import KernelEstimator
+from descentcast.kernels._beginnings import beginning
+from descentcast.kernels._grid import as_trajectories
+from descentcast.kernels._kernel import TransitionKernel
+from descentcast.kernels._normal_scores import Transitions
+from descentcast.kernels._resampling import REPLICATES
+from descentcast.trajectories import Trajectories
+
+
+class RecalibratedKernel(KernelEstimator):
+    """An estimator whose rows are corrected by the transitions that it was fitted to.
+
+    Under the true kernel the normal scores `z_t = Phi^-1(F(x_{t+1} | x_t))` of a run's transitions, F the distribution
+    function of a row, are independent standard normal draws. Where an estimator is off they are not: rows that lie too
+    high by a(x) of their standard deviations give scores around -a(x), rows too wide give scores too near 0. So
+
+        z_t = a(x_t) + b(x_t) e_t,   a ~ GP(0, tau^2 exp(-(x - x')^2 / (2 l^2))),   e_t ~ N(0, 1),
+
+    is fitted, averaged over tau, l and b by marginal likelihood, and a row F becomes
+
+        Phi((Phi^-1(F) - E a(x)) / sqrt(b(x)^2 + Var a(x))),
+
+    the posterior predictive law. Rows that were right stay as they are (tau is near 0 then); a state far from every
+    visit keeps its row, widened by what a may be there. The estimator is the prior mean, the runs are the data: a
+    language model's rows, which know what dynamics look like but read a state only roughly, gain most. b(x)^2 averages
+    the squared residuals of nearby transitions and five of size 1.
+
+    Args:
+        estimator: What is fitted, with a kernel a coordinate, such as `InContextKernel()` or `LocalLinearKernel()`.
+
+    Attributes:
+        kernel_: The corrected kernel, or a tuple of them, one a coordinate.
+        estimator_: The fitted estimator, as it is by itself.
+        shift_: E a at each cell's centre, in standard deviations of the row, shape (n,), or a tuple of them.
+        scale_: The factor by which each row was widened, shape (n,), or a tuple of them.
+        replicates_: The estimator's replicates (its kernel where it has none), each corrected anew with a drawn from
+            its posterior: 40 kernels, in the form of `kernel_`; made when first asked for.
+
+    Raises:
+        ArgumentError: No estimator of kernels, or one whose kernel is of all coordinates together, at `fit`.
+
+    References:
+        Gneiting, Balabdaoui, Raftery (2007), Probabilistic forecasts, calibration and sharpness, J. R. Stat. Soc. B 69;
+        Rasmussen, Williams (2006), Gaussian processes for machine learning, eq. 2.25 and 2.30; Kennedy, O'Hagan (2001),
+        Bayesian calibration of computer models, J. R. Stat. Soc. B 63 (a process for what a model is off by).
+
+    Examples:
+        >>> from descentcast.kernels import AutoregressiveKernel
+        >>> rng, x = np.random.default_rng(0), [2.0]
+        >>> for _ in range(400):
+        ...     x.append(x[-1] - 0.2 * (x[-1] ** 3 - x[-1]) + 0.1 * rng.normal())
+        >>> fitted = RecalibratedKernel(AutoregressiveKernel()).fit(Trajectories.from_arrays([x]))
+        >>> drift = lambda k: np.abs(k.matrix @ k.centres - 1.2 * k.centres + 0.2 * k.centres**3).mean()
+        >>> bool(drift(fitted.kernel_) < drift(fitted.estimator_.kernel_))
+        True
+    """
+
+    def __init__(self, estimator: KernelEstimator) -> None:
+        self.estimator = estimator
+
+    def fit(self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike] | None = None) -> Self:
+        """Fit the estimator, and correct its kernel.
+
+        Args:
+            trajectories: The runs.
+            edges: Cell edges, as in `KernelEstimator.fit`.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ArgumentError: As the class says, and what the estimator raises.
+        """
+        runs = as_trajectories(trajectories)
+        self._check_parameters()
+        return self._corrected(copy.copy(self.estimator).fit(runs, edges), runs)
+
+    def fit_forward(
+        self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike], known: Sequence[int]
+    ) -> list[TransitionKernel | tuple[TransitionKernel, ...]]:
+        """Fit to all the runs, and return the kernels of their beginnings, each corrected by what it knew."""
+        runs = as_trajectories(trajectories)
+        self._check_parameters()
+        inner = copy.copy(self.estimator)
+        earlier = inner.fit_forward(runs, edges, known)
+        self._corrected(inner, runs)
+        return [
+            _single([t.correction(k).apply(k) for t, k in zip(_transitions(part, kernels), kernels, strict=True)])
+            for part, kernels in (
+                (beginning(runs, count), _several(k)) for count, k in zip(known, earlier, strict=True)
+            )
+        ]
+
+    @cached_property
+    def replicates_(self) -> list[TransitionKernel] | list[tuple[TransitionKernel, ...]]:
+        """Kernels that may be the true one, in the form of `kernel_`.
+
+        Raises:
+            AttributeError: The estimator is not fitted.
+        """
+        if not hasattr(self, "estimator_"):
+            raise AttributeError("RecalibratedKernel has no replicates_ before fit")
+        resampled = list(getattr(self.estimator_, "replicates_", None) or [self.estimator_.kernel_])
+        found = []
+        for r, rng in enumerate(np.random.default_rng(0).spawn(REPLICATES)):
+            kernels = _several(resampled[r % len(resampled)])
+            found.append(_single([t.drawn(k, rng).apply(k) for t, k in zip(self._seen, kernels, strict=True)]))
+        return found
+
+    @property
+    def label(self) -> str:
+        """The estimator, and that it was recalibrated."""
+        return f"recalibrated {self.estimator.label}"
+
+    def _corrected(self, inner: KernelEstimator, runs: Trajectories) -> Self:
+        kernels = _several(inner.kernel_)
+        if not all(isinstance(kernel, TransitionKernel) for kernel in kernels):
+            raise ArgumentError(f"estimator {inner.label} has no kernel a coordinate, must have one to be recalibrated")
+        vars(self).pop("replicates_", None)
+        self._seen = _transitions(runs, kernels)
+        corrections = [t.correction(k) for t, k in zip(self._seen, kernels, strict=True)]
+        self.estimator_ = inner
+        self.n_features_in_, self.edges_ = inner.n_features_in_, inner.edges_
+        self.shift_ = _single([c.shift for c in corrections])
+        self.scale_ = _single([c.scale for c in corrections])
+        self.kernel_ = _single([c.apply(k) for c, k in zip(corrections, kernels, strict=True)])
+        return self
+
+    def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
+        kernel = self.estimator._fit_coordinate(index, columns, edges)
+        return Transitions.of(columns, edges).correction(kernel).apply(kernel)
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.estimator, KernelEstimator):
+            kind = type(self.estimator).__name__
+            raise ArgumentError(f"estimator is a {kind}, must be an estimator of kernels such as LocalLinearKernel()")
+        self.estimator._check_parameters()
+
+
+def _transitions(runs: Trajectories, kernels: Sequence[TransitionKernel]) -> list[Transitions]:
+    return [Transitions.of(runs.coordinate(i), kernel.edges) for i, kernel in enumerate(kernels)]
+
+
+def _several(kernels: Any) -> tuple[TransitionKernel, ...]:
+    return kernels if isinstance(kernels, tuple) else (kernels,)
+
+
+def _single(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else tuple(values)
