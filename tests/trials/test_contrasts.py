@@ -13,6 +13,7 @@ from descentcast.trials import CALIBRATED, RunEvidence, VariancePrior, compare
 from descentcast.trials._contrasts import (
     adjusted,
     arm_means,
+    bias_between,
     equivalent_runs,
     pairs,
     predicted,
@@ -20,11 +21,13 @@ from descentcast.trials._contrasts import (
     weight_of,
 )
 
-ONE_BIAS = VariancePrior((1.0,), (6.0,), (1.0,), (0.5,), (1.0,))
+ONE_BIAS = VariancePrior((1.0,), (0.0,), (0.0,), (6.0,), (1.0,), (0.0,), (0.5,), (1.0,))
 
 
-def said(m, Y=np.nan, within=1.0, sampling=0.09):
-    return SimpleNamespace(mean=m, real=Y, within=within, sampling=sampling)
+def said(m, Y=np.nan, within=1.0, sampling=0.09, late=(0.05, 0.95), unknown=0.0):
+    return SimpleNamespace(
+        mean=m, real=Y, within=within, sampling=sampling, late=late, whole=(0.0, 1.0), unknown=unknown
+    )
 
 
 def test_the_estimate_is_debiased_by_the_prior_weight():
@@ -34,7 +37,7 @@ def test_the_estimate_is_debiased_by_the_prior_weight():
     np.testing.assert_allclose(mean.z, [(1 - w) * 1 + w * 2, (1 - w) * 3 + w * 2])
     assert (other.weight, other.mean) == (0.0, 5.0)
     # Without real outcomes nothing is known of the bias but the prior.
-    assert other.bias == pytest.approx(0.25)
+    assert other.bias == pytest.approx([0.25])
 
 
 def test_far_real_outcomes_are_believed_rather_than_kernels_and_by_both_arms_alike():
@@ -64,23 +67,23 @@ def test_the_predicted_variance_is_that_of_an_efficient_and_any_other_estimate()
 
 def test_without_prior_knowledge_it_is_students_interval():
     """A prior of almost no degrees of freedom, and kernels that say nothing beyond the outcomes themselves."""
-    prior = VariancePrior((1.0,), (1e-6,), (1.0,), (0.0,), (1.0,))
+    prior = VariancePrior((1.0,), (0.0,), (0.0,), (1e-6,), (1.0,), (0.0,), (0.0,), (1.0,))
     z = np.array([1.0, 2.0, 4.0, 4.5])
     mean = arm_means([[said(float(v), float(v)) for v in z]], prior)[0]
-    posterior = prior.posterior([mean.squares], [mean.runs - 1])
+    posterior = prior.posterior([mean.squares], [mean.runs - 1], mean.seen)
     # The scale of one arm: dof 3 and the sample variance over what was predicted.
-    assert posterior.dof[0, 0] == pytest.approx(3.0, abs=1e-5)
-    assert posterior.scales[0, 0] * mean.predicted == pytest.approx(z.var(ddof=1), rel=1e-4)
+    assert posterior.dof[0, 0, 1] == pytest.approx(3.0, abs=1e-5)
+    assert posterior.scales[0, 0, 1] * mean.predicted == pytest.approx(z.var(ddof=1), rel=1e-4)
 
 
-def simulated(rng, n, phi=1.0, effect=0.0, s=0.3):
+def simulated(rng, n, phi=1.0, effect=0.0, s=0.3, late=(0.05, 0.95)):
     """Two arms whose runs are what their kernels say (phi = 1)."""
     arms = []
     for a in (0, 1):
         m = effect * a + s * np.sqrt(phi) * rng.standard_normal(n)
         Y = m + np.sqrt(1 - s**2) * rng.standard_normal(n)
         spread = s**2 * rng.chisquare(15, n) / 15
-        arms.append([said(*(float(v) for v in row), 1.0, float(k)) for *row, k in zip(m, Y, spread, strict=True)])
+        arms.append([said(*(float(v) for v in row), 1.0, float(k), late) for *row, k in zip(m, Y, spread, strict=True)])
     return arms
 
 
@@ -91,12 +94,17 @@ def test_nulls_of_runs_that_kernels_describe_are_seldom_called(n, phi):
     assert (p <= 0.05).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
 
 
-def test_two_runs_an_arm_are_worth_more_and_one_run_little():
+def test_runs_that_come_back_to_the_starts_are_worth_more():
+    """One run of an arm is worth little where it left its start for good; two that agree are worth more."""
     rng = np.random.default_rng(5)
-    two = np.median([compare(*simulated(rng, 2), CALIBRATED).equivalent_runs for _ in range(30)])
-    one = np.median([compare(*simulated(rng, 1), CALIBRATED).equivalent_runs for _ in range(30)])
-    assert two > 5
-    assert one < 2
+
+    def worth(n, late):
+        found = [compare(*simulated(rng, n, late=late), CALIBRATED).equivalent_runs for _ in range(30)]
+        return np.median(found)
+
+    back, gone = (0.0, 1.0), (0.0, 0.0)
+    assert worth(1, gone) < 2 < 5 < worth(1, back) < worth(2, back)
+    assert worth(1, gone) < worth(2, gone) < worth(2, back)
 
 
 @settings(deadline=None, max_examples=10)
@@ -158,3 +166,25 @@ def test_a_run_splits_the_variance_of_its_virtual_runs():
 def test_arms_that_diverge_cannot_be_compared():
     with pytest.raises(DataError, match="diverge"):
         compare([said(float("nan"))], [said(1.0)], CALIBRATED)
+
+
+def test_a_foretold_outcome_counts_for_what_is_known_of_it():
+    """As uncertain again as chance within a run: it is worth half an outcome, and its uncertainty is in p."""
+    (mean,) = arm_means([[said(1.0, 2.0, unknown=1.0), said(3.0, 2.0, unknown=1.0)]], ONE_BIAS)
+    (whole,) = arm_means([[said(2.0, 2.0)]], ONE_BIAS)
+    assert mean.real == pytest.approx(1.0)
+    assert mean.weight == pytest.approx(whole.weight)
+    assert mean.predicted == pytest.approx(predicted(mean.weight, 1.0, 0.09) + mean.weight**2)
+
+
+def test_biases_that_arms_share_cancel():
+    arms = [[said(0.0, 0.4)] * 2, [said(1.0, 1.4)] * 2]
+    own, shared = (
+        VariancePrior((1.0,), (0.0,), (0.0,), (6.0,), (1.0,), (0.0,), (0.5,), (1.0,), shared=r) for r in (0.0, 0.9)
+    )
+    halves = [compare(*arms, prior).halfwidth for prior in (own, shared)]
+    assert halves[1] < halves[0]
+    # Against each other they are seen through both arms' outcomes: theta^2 t^2 = 0.25 * 2 * 0.1, noise 2 / 2.
+    a, b = arm_means(arms, shared)
+    weight = 0.05 / 1.05
+    assert bias_between(a, b, shared) == pytest.approx([(1 - a.weight) ** 2 * (1 - weight) * 0.05])

@@ -17,7 +17,8 @@ STEPS = 100
 def arm(minimum=0.0, runs=2, seed=0, step=0.2):
     rng = np.random.default_rng(seed)
     problem = dc.problems.Quadratic(step_size=step, minimum=minimum)
-    return problem.simulate(minimum + 0.3 * rng.standard_normal(runs), STEPS, rng)
+    # Every arm starts from one law: what a run does from where others start, it shows by coming back there.
+    return problem.simulate(0.5 + 0.3 * rng.standard_normal(runs), STEPS, rng)
 
 
 def run(arms, **options):
@@ -26,7 +27,8 @@ def run(arms, **options):
 
 @pytest.fixture(scope="module")
 def result():
-    return run({"a": arm(0.0, seed=1), "b": arm(1.0, seed=2), "c - d": arm(0.0, seed=3)}, better="higher", rope=0.5)
+    arms = {"a": arm(0.0, 3, seed=1), "b": arm(1.0, 3, seed=2), "c - d": arm(0.0, 3, seed=3)}
+    return run(arms, better="higher", rope=0.5)
 
 
 def test_a_large_effect_is_found_with_its_sign_and_size(result):
@@ -46,15 +48,15 @@ def test_the_arms_table_describes_virtual_runs(result):
     assert row["q5"] < row["q25"] < row["q50"] < row["q75"] < row["q95"]
     assert row["low"] < row["mean"] < row["high"]
     assert result.virtual["b"][np.isfinite(result.virtual["b"])].mean() == pytest.approx(row["mean"])
-    assert result.real["b"].shape == (2,)
+    assert result.real["b"].shape == (3,)
 
 
 def test_the_result_is_json_and_its_conclusion_says_what_it_rests_on(result):
     json.dumps(result.to_dict(), allow_nan=False)
     text = result.summary()
     assert "b is better than a: difference" in text
-    assert "2 of a, 2 of b, 2 of c - d" in text
-    assert "eight development families" in text
+    assert "3 of a, 3 of b, 3 of c - d" in text
+    assert "fifteen development families" in text
 
 
 def test_the_same_seed_gives_the_same_result_and_names_do_not_matter():

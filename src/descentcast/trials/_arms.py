@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import chdtri, ndtr
 
 from descentcast.encoding import Transform
 from descentcast.errors import DataError
@@ -14,6 +15,7 @@ from descentcast.kernels._grid import one_step_spread
 from descentcast.trajectories import Trajectories, Trajectory
 from descentcast.trials._outcomes import Outcome
 from descentcast.trials._particles import walk
+from descentcast.trials._unfinished import Foretold, foretold
 
 LEAST_TRANSITIONS = 8
 CELLS_PER_SPREAD, FEWEST_CELLS, MOST_CELLS = 1.3, 40, 120
@@ -22,6 +24,7 @@ MARGIN, MARGIN_SPREADS = 0.25, 8.0
 # Virtual runs a recorded run and kernel at least, however many recorded runs share the replicates.
 LEAST_PATHS = 6
 TINY = 1e-9
+EXTEND, KERNELS = "extend", "kernels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,40 +37,58 @@ class RunEvidence:
         diverged: Whether it did.
         virtual: Outcomes of virtual runs, shape (K, R): K resampled kernels of the run, R paths each; NaN for paths
             that diverged. Empty where the run is too short for a kernel.
+        late: Which of the starts lie where the run is in its second half: from which share of them, lowest first, up to
+            which.
+        whole: The same for the whole run.
+        unknown: Variance of `real` where the run is not finished and it was foretold, else 0.
     """
 
     run: str
     real: float
     diverged: bool
     virtual: Float[np.ndarray, "K R"]
+    late: tuple[float, float] = (0.0, 0.0)
+    whole: tuple[float, float] = (0.0, 0.0)
+    unknown: float = 0.0
 
     @cached_property
     def mean(self) -> float:
-        """Mean outcome of the virtual runs that did not diverge."""
-        finite = self.virtual[np.isfinite(self.virtual)]
-        return float(finite.mean()) if finite.size else float("nan")
+        """Mean outcome of the virtual runs that did not diverge, by the median kernel: a few of them may be wild."""
+        means, _, _ = self._of_kernels
+        return float(np.median(means)) if len(means) else float("nan")
 
     @cached_property
     def within(self) -> float:
-        """Variance of outcomes under one kernel, v^2: what chance within a run, starts included, does."""
-        counts = np.isfinite(self.virtual).sum(axis=1)
-        rows = self.virtual[counts > 1]
-        return float(np.nanvar(rows, axis=1, ddof=1).mean()) if len(rows) else float("nan")
+        """Variance of outcomes under the median kernel, v^2: what chance within a run, starts included, does."""
+        _, variances, _ = self._of_kernels
+        known = variances[np.isfinite(variances)]
+        return float(np.median(known)) if len(known) else float("nan")
 
     @cached_property
     def sampling(self) -> float:
         """Variance of the mean outcome over kernels, s^2: what a run of this length leaves open.
 
-        The variance of the kernels' means less what R paths each add to it, and no less than the standard error of
-        that. A single kernel says nothing of it: then the run counts for no more than its own outcome, `s^2 = v^2`.
+        The squared half distance of the 16 % and 84 % quantiles of the kernels' means, less what R paths each add to
+        it, and no less than the standard error of that. A single kernel says nothing of it: then the run counts for no
+        more than its own outcome, `s^2 = v^2`.
         """
-        counts = np.isfinite(self.virtual).sum(axis=1)
-        rows = self.virtual[counts > 0]
-        if len(rows) < 2:
+        means, _, counts = self._of_kernels
+        if len(means) < 2:
             return self.within
-        noise = self.within * float((1 / counts[counts > 0]).mean())
-        least = noise * np.sqrt(2 / (len(rows) - 1))
-        return max(float(np.nanmean(rows, axis=1).var(ddof=1)) - noise, float(least))
+        noise = self.within * float((1 / counts).mean())
+        low, high = np.quantile(means, [ndtr(-1), ndtr(1)])
+        return max(float((high - low) / 2) ** 2 - noise, noise * float(np.sqrt(2 / (len(means) - 1))))
+
+    @cached_property
+    def _of_kernels(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, variance (right in the median, NaN for a single one) and number of the outcomes under each kernel."""
+        rows = [row[np.isfinite(row)] for row in self.virtual]
+        rows = [row for row in rows if len(row)]
+        counts = np.array([len(row) for row in rows])
+        variances = np.array([row.var(ddof=1) if len(row) > 1 else np.nan for row in rows])
+        # The median of a chi-square is below its mean: of few paths by much.
+        dof = np.maximum(counts - 1, 1)
+        return np.array([row.mean() for row in rows]), variances * dof / chdtri(dof, 0.5), counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +145,7 @@ class Arm:
         steps: int,
         replicates: int,
         seed: int,
+        unfinished: str,
     ) -> tuple[tuple[RunEvidence, ...], tuple[str, ...]]:
         """Fit a kernel to each run alone, simulate virtual runs by its resampled kernels, and read their outcomes.
 
@@ -135,6 +157,7 @@ class Arm:
             steps: The horizon.
             replicates: Virtual runs of the arm, at least.
             seed: Of the generator: arms that share it share their luck.
+            unfinished: "extend" to foretell the outcomes of runs that ended before the horizon, or "kernels".
 
         Returns:
             What each run says, and the notes of the fits.
@@ -154,9 +177,16 @@ class Arm:
                 virtual = outcome(transform.inverse(walked)).reshape(len(own), paths)
             else:
                 notes.append(f"{run.run}: {len(run) - 1} steps are too few for a kernel")
-            real = float("nan") if self.rescaled else _real(run, outcome, transform, steps)
             gone = run.diverged is not None and len(run) <= steps and not self.rescaled
-            found.append(RunEvidence(run.run, real, gone, virtual))
+            own = Foretold(float("nan"), 0.0)
+            if not self.rescaled and len(run) > steps:
+                own = Foretold(float(outcome(transform.inverse(run.values[None, : steps + 1, 0]))[0]), 0.0)
+            elif not self.rescaled and not gone and unfinished == EXTEND:
+                own = foretold(run, outcome, transform, steps, seed)
+                notes += own.notes
+            values = run.values[:, 0]
+            late, whole = reached(values[len(values) // 2 :], starts), reached(values, starts)
+            found.append(RunEvidence(run.run, own.mean, gone, virtual, late, whole, own.variance))
         return tuple(found), tuple(dict.fromkeys(notes))
 
     def _kernels(
@@ -171,10 +201,18 @@ class Arm:
         return [k for k in resampled if isinstance(k, TransitionKernel)] or [kernel], kernel.notes
 
 
-def _real(run: Trajectory, outcome: Outcome, transform: Transform, steps: int) -> float:
-    if len(run) <= steps:
-        return float("nan")
-    return float(outcome(transform.inverse(run.values[None, : steps + 1, 0]))[0])
+def reached(values: Float[np.ndarray, "T"], starts: Float[np.ndarray, "m"]) -> tuple[float, float]:
+    """Return which of the starts lie between the least and the largest value: from which share of them up to which.
+
+    A run that comes back to where others start shows what they do from there; one that left for good, down a slope or
+    into one basin of several, shows it once.
+
+    Examples:
+        >>> reached(np.array([0.0, 1.0]), np.array([3.0, 0.5, 2.5, 0.9]))
+        (0.0, 0.5)
+    """
+    low, high = (starts < values.min()).mean(), (starts <= values.max()).mean()
+    return float(low), float(high)
 
 
 def first_values(starts: Float[np.ndarray, "m"], kernels: int, paths: int) -> Float[np.ndarray, "R"]:

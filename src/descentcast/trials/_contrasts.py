@@ -10,7 +10,7 @@ from scipy import stats
 
 from descentcast.errors import DataError
 from descentcast.trials._arms import RunEvidence
-from descentcast.trials._variance import ErrorLaw, VariancePosterior, VariancePrior, root
+from descentcast.trials._variance import LEAST_SD, ErrorLaw, Seen, VariancePosterior, VariancePrior, root
 
 # From so many recorded runs an arm the weight of real outcomes is estimated, below it is fixed by the prior.
 ESTIMATED_FROM = 8
@@ -29,31 +29,36 @@ class ArmMean:
     and the estimate is the mean of the z_i: the mean of m_i, debiased by the share w of what real outcomes say against
     it (prediction-powered inference). Below 8 real outcomes `w = n b^2 / (1 + n b^2)` with b the prior's `bias`,
     averaged over its components by their posterior, which arms share; from 8 on w minimises the estimated mean squared
-    error.
+    error. The outcome of an unfinished run is foretold: it is uncertain by u^2, and counts for `v^2 / (v^2 + u^2)` of
+    one.
 
     Attributes:
         mean: The estimate.
         weight: w.
         z: One value a run that says something, shape (n,).
         predicted: p, the variance of z_i that the kernels predict.
-        bias: Posterior mean of the square of the bias that is left.
+        bias: Posterior mean of the square of the bias that is left, in each of its components, shape (B,).
         outcome_sd: Standard deviation of a real run's outcome, from kernels and real outcomes.
         within: v^2, the variance of an outcome under one kernel.
         sampling: s^2, the variance of a run's m_i that its kernels predict.
         against: What real outcomes say against the virtual ones, in standard deviations v.
-        real: How many real outcomes there are.
+        real: How many real outcomes there are; those that were foretold count for less than one.
+        seen: What the runs have seen of the starts, all of them together.
+        shares: Posterior probability of each component of the bias.
     """
 
     mean: float
     weight: float
     z: Float[np.ndarray, "n"]
     predicted: float
-    bias: float
+    bias: Float[np.ndarray, "B"]
     outcome_sd: float
     within: float
     sampling: float
     against: float
-    real: int
+    real: float
+    seen: Seen
+    shares: Float[np.ndarray, "B"]
 
     @property
     def runs(self) -> int:
@@ -69,25 +74,29 @@ class ArmMean:
 
 @dataclass(frozen=True, eq=False)
 class _Said:
-    """The means of virtual runs and the real outcomes (NaN where there is none) of one arm, with v^2 and s^2."""
+    """The means of virtual runs and the real outcomes (NaN where there is none) of one arm, with v^2, s^2 and u^2."""
 
     m: Float[np.ndarray, "n"]
     Y: Float[np.ndarray, "n"]
     within: float
     sampling: float
+    unknown: float
+    seen: Seen
 
     @property
     def real(self) -> np.ndarray:
         return np.isfinite(self.Y)
 
     @property
-    def n(self) -> int:
-        return int(self.real.sum())
+    def n(self) -> float:
+        """How many real outcomes there are, or what those that were foretold are worth."""
+        count = float(self.real.sum())
+        return count * self.within / (self.within + self.unknown) if self.unknown > 0 else count
 
     @property
     def against(self) -> float:
         """What real outcomes say against the virtual ones, on average."""
-        return float((self.Y - self.m)[self.real].mean()) if self.n else 0.0
+        return float((self.Y - self.m)[self.real].mean()) if self.real.any() else 0.0
 
     @property
     def scaled(self) -> float:
@@ -107,11 +116,14 @@ def _said(runs: Sequence[RunEvidence]) -> _Said | None:
     kept = [run for run in runs if np.isfinite(run.mean)]
     if not kept:
         return None
+    unknown = [run.unknown for run in kept if np.isfinite(run.real)]
     return _Said(
         m=np.array([run.mean for run in kept]),
         Y=np.array([run.real for run in kept]),
         within=float(np.nanmean([run.within for run in kept])),
         sampling=float(np.nanmean([run.sampling for run in kept])),
+        unknown=float(np.mean(unknown)) if unknown else 0.0,
+        seen=Seen(together([run.late for run in kept]), together([run.whole for run in kept])),
     )
 
 
@@ -120,29 +132,46 @@ def _mean(s: _Said, prior: VariancePrior, shares: Float[np.ndarray, "B"]) -> Arm
     theta = np.array(prior.bias)
     weights = weight_of(n, theta)
     # Posterior mean of the squared bias, by component: N(0, theta^2 v^2) seen through n real outcomes of variance v^2.
-    squared = float(shares @ ((weights * s.against) ** 2 + (1 - weights) * theta**2 * s.within))
+    squared = (weights * s.against) ** 2 + (1 - weights) * theta**2 * s.within
     w = float(shares @ weights)
-    if n >= ESTIMATED_FROM and n == len(m):
-        w = _estimated(m, Y, squared)
+    if real.sum() >= ESTIMATED_FROM and real.all():
+        w = _estimated(m, Y, float(shares @ squared))
     z = m + w * np.where(real, np.nan_to_num(Y) - m, s.against)
-    spread = float(((Y[real] - Y[real].mean()) ** 2).sum()) if n else 0.0
-    variance = (WORTH_OF_KERNEL * (s.within + float(m.var())) + spread) / (WORTH_OF_KERNEL + max(n - 1, 0))
+    spread = float(((Y[real] - Y[real].mean()) ** 2).sum()) if real.any() else 0.0
+    counted = WORTH_OF_KERNEL + max(int(real.sum()) - 1, 0)
+    variance = (WORTH_OF_KERNEL * (s.within + float(m.var())) + spread) / counted
     smallest = (1e-12 * max(float(np.abs(z).max()), 1e-100)) ** 2
     return ArmMean(
         mean=float(z.mean()),
         weight=w,
         z=z,
-        predicted=max(predicted(w, s.within, s.sampling), smallest),
+        predicted=max(predicted(w, s.within, s.sampling) + w**2 * s.unknown, smallest),
         bias=(1 - w) ** 2 * squared,
         outcome_sd=float(np.sqrt(variance)),
         within=s.within,
         sampling=s.sampling,
         against=s.scaled,
         real=n,
+        seen=s.seen,
+        shares=shares,
     )
 
 
-def weight_of(n: int, bias: np.ndarray) -> np.ndarray:
+def together(intervals: Sequence[tuple[float, float]]) -> float:
+    """Return the length of the union of intervals.
+
+    Examples:
+        >>> together([(0.5, 0.75), (0.0, 0.25), (0.125, 0.5)])
+        0.75
+    """
+    total, end = 0.0, -np.inf
+    for low, high in sorted(intervals):
+        total += max(high - max(low, end), 0.0)
+        end = max(end, high)
+    return float(total)
+
+
+def weight_of(n: float, bias: np.ndarray) -> np.ndarray:
     """Return the weight of n real outcomes below `ESTIMATED_FROM`: `n b^2 / (1 + n b^2)`."""
     return n * bias**2 / (1 + n * bias**2)
 
@@ -163,15 +192,36 @@ def _estimated(m: np.ndarray, Y: np.ndarray, squared: float) -> float:
     return float(w[np.argmin((1 - w) ** 2 * squared + variance / len(m))])
 
 
-def law_of(means: Sequence[ArmMean], posterior: VariancePosterior, arms: Sequence[int]) -> ErrorLaw:
+def law_of(
+    means: Sequence[ArmMean], prior: VariancePrior, posterior: VariancePosterior, arms: Sequence[int]
+) -> ErrorLaw:
     """Return the law of the error of one arm's mean, or of the difference of two."""
     terms = [(a, means[a].predicted / means[a].runs) for a in arms]
-    return ErrorLaw.of(posterior, terms, sum(means[a].bias for a in arms))
+    own = [means[a] for a in arms]
+    left = own[0].bias if len(own) == 1 else bias_between(own[0], own[1], prior)
+    return ErrorLaw.of(posterior, terms, left, own[0].shares)
+
+
+def bias_between(a: ArmMean, b: ArmMean, prior: VariancePrior) -> Float[np.ndarray, "B"]:
+    """Return the mean square of the bias that is left in the difference of two arms' means, in each of its components.
+
+    Biases of both arms have the correlation `prior.shared`; those of an arm without a real outcome are taken to be its
+    own. By component their difference is `N(0, theta^2 t^2)`, seen through real outcomes as that of one arm is.
+    """
+    if not a.real or not b.real:
+        return a.bias + b.bias
+    theta = np.square(prior.bias)
+    both = a.within + b.within - 2 * prior.shared * np.sqrt(a.within * b.within)
+    noise = a.within / a.real + b.within / b.real
+    weights = theta * both / np.maximum(theta * both + noise, LEAST_SD)
+    against = a.against * np.sqrt(a.within) - b.against * np.sqrt(b.within)
+    return (1 - a.weight) * (1 - b.weight) * ((weights * against) ** 2 + (1 - weights) * theta * both)
 
 
 def between_runs(means: Sequence[ArmMean], prior: VariancePrior) -> VariancePosterior:
     """Return the posterior of the variance between runs, from how the z_i of the arms differ."""
-    return prior.posterior([mean.squares for mean in means], [mean.runs - 1 for mean in means])
+    seen = Seen(*np.mean([[mean.seen.recurrence, mean.seen.passage] for mean in means], axis=0).tolist())
+    return prior.posterior([mean.squares for mean in means], [mean.runs - 1 for mean in means], seen)
 
 
 @dataclass(frozen=True)
@@ -192,10 +242,10 @@ class Comparison:
 
 
 def contrast(
-    means: Sequence[ArmMean], posterior: VariancePosterior, ours: int, theirs: int, level: float
+    means: Sequence[ArmMean], prior: VariancePrior, posterior: VariancePosterior, ours: int, theirs: int, level: float
 ) -> tuple[Comparison, ErrorLaw]:
     """Compare two of the arms, and return the law of the error too."""
-    law = law_of(means, posterior, [ours, theirs])
+    law = law_of(means, prior, posterior, [ours, theirs])
     effect, half = means[ours].mean - means[theirs].mean, law.halfwidth(level)
     worth = equivalent_runs(half, [means[ours].outcome_sd, means[theirs].outcome_sd], level)
     return Comparison(effect, half, min(2 * law.above(abs(effect)), 1.0), worth), law
@@ -213,7 +263,7 @@ def compare(
     known = [mean for mean in means if mean is not None]
     if len(known) < 2:
         raise DataError("all virtual runs of an arm diverge, there is no mean outcome to compare")
-    return contrast(known, between_runs(known, prior), 0, 1, level)[0]
+    return contrast(known, prior, between_runs(known, prior), 0, 1, level)[0]
 
 
 def equivalent_runs(halfwidth: float, sds: Sequence[float], level: float) -> float:

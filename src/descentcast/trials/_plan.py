@@ -1,6 +1,6 @@
 """How many runs a trial needs, real or virtual, and what it can detect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy.special import ndtr
 from descentcast import _checks
 from descentcast.errors import ArgumentError
 from descentcast.trials import _words
-from descentcast.trials._contrasts import ArmMean, predicted, weight_of
+from descentcast.trials._contrasts import ArmMean, bias_between, predicted, weight_of
 from descentcast.trials._result import TrialResult
 from descentcast.trials._variance import ErrorLaw, root
 
@@ -149,19 +149,16 @@ def _virtual_power(
 ) -> float:
     # Weights and what is left of the bias as `arm_means` expects them, when real outcomes are as far from the virtual
     # ones as those at hand.
-    shares = result.prior.biases([mean.against for mean in arms], [mean.real for mean in arms])
-    theta = np.array(result.prior.bias)
-    weights = weight_of(n, theta)
-    w = float(shares @ weights)
+    prior = result.prior
+    w = float(arms[0].shares @ weight_of(n, np.array(prior.bias)))
+    ours, theirs = (replace(mean, weight=w, real=float(n)) for mean in arms)
+    left = bias_between(ours, theirs, prior)
     variances = [predicted(w, mean.within, mean.sampling) for mean in arms]
-    left = sum(
-        (1 - w) ** 2 * mean.within * float(shares @ ((weights * mean.against) ** 2 + (1 - weights) * theta**2))
-        for mean in arms
-    )
-    posterior = result.prior.posterior([(n - 1) * f for f in phi], [n - 1] * len(arms))
-    law = ErrorLaw.of(posterior, [(a, v / n) for a, v in enumerate(variances)], left)
+    assert result.posterior is not None
+    posterior = prior.posterior([(n - 1) * f for f in phi], [n - 1] * len(arms), result.posterior.seen)
+    law = ErrorLaw.of(posterior, [(a, v / n) for a, v in enumerate(variances)], left, arms[0].shares)
     half = law.halfwidth(1 - alpha)
-    sd = np.sqrt(sum(f * v / n for f, v in zip(phi, variances, strict=True)) + left)
+    sd = np.sqrt(sum(f * v / n for f, v in zip(phi, variances, strict=True)) + float(arms[0].shares @ left))
     return float(ndtr((delta - half) / sd) + ndtr((-delta - half) / sd))
 
 

@@ -97,8 +97,7 @@ class TrialResult:
         """Outcomes of the recorded runs of each arm that reached the horizon."""
         found = {}
         for name, runs in zip(self.names, self.evidence, strict=True):
-            values = np.array([run.real for run in runs])
-            found[name] = values[np.isfinite(values)]
+            found[name] = np.array([run.real for run in runs if np.isfinite(run.real) and not run.unknown])
         return found
 
     def summary(self) -> str:
@@ -165,7 +164,7 @@ def concluded(
     for i, arm in enumerate(arms):
         row = {"arm": arm.name, "runs": arm.recorded, **_described(virtual[i], evidence[i], arm.recorded)}
         if posterior is not None and i in place:
-            half = law_of(usable, posterior, [place[i]]).halfwidth(level)
+            half = law_of(usable, prior, posterior, [place[i]]).halfwidth(level)
             mean = usable[place[i]]
             row |= {"mean": mean.mean, "low": mean.mean - half, "high": mean.mean + half}
             row["equivalent_runs"] = equivalent_runs(half, [mean.outcome_sd], level)
@@ -178,7 +177,7 @@ def concluded(
             row["p_superior"] = superiority(rivals[b], rivals[a], outcome.sign)
             effects.append(row)
             continue
-        found, law = contrast(usable, posterior, place[b], place[a], level)
+        found, law = contrast(usable, prior, posterior, place[b], place[a], level)
         effect, half, theirs = found.effect, found.halfwidth, usable[place[a]].mean
         shifts = sorted(superiority(rivals[b], rivals[a], outcome.sign, s) for s in (-half, half))
         row |= {
@@ -275,8 +274,11 @@ def _told(arms: Sequence[Arm], evidence: Sequence[Sequence[RunEvidence]], horizo
             continue
         gone = [run.run for run in runs if run.diverged]
         short = [run.run for run in runs if not np.isfinite(run.real) and not run.diverged]
+        extended = [run.run for run in runs if run.unknown]
         if gone:
             notes.append(f"{arm.name}: {', '.join(gone)} diverged; means and effects are of runs that do not")
+        if extended:
+            notes.append(f"{arm.name}: {', '.join(extended)} ended before step {horizon}: what they end at is foretold")
         if short:
             notes.append(f"{arm.name}: {', '.join(short)} ended before step {horizon}: kernels speak for them alone")
     return notes

@@ -20,7 +20,7 @@ from descentcast.kernels import (
     StackedKernel,
 )
 from descentcast.trajectories import Trajectories
-from descentcast.trials._arms import Arm, arms_of
+from descentcast.trials._arms import EXTEND, KERNELS, Arm, arms_of
 from descentcast.trials._calibrated import CALIBRATED
 from descentcast.trials._contrasts import pairs
 from descentcast.trials._outcomes import Outcome, outcome_of
@@ -59,6 +59,9 @@ class Trial:
         level: Of the intervals.
         alpha: Of the tests.
         adjust: "holm" or "fdr": how p-values are adjusted for the number of contrasts.
+        unfinished: What runs say that ended before the horizon and did not diverge: "extend" foretells the outcome of
+            each by the rest of its own curve (`extend`), and counts it for what is known of it; "kernels" uses them for
+            kernels alone.
         transform: How values are followed: "auto" (logarithms where all are positive and vary by more than 5 times),
             "identity", "log", "logit".
         prior: Prior of the variance between runs; by default the calibrated one.
@@ -92,6 +95,7 @@ class Trial:
     level: float = 0.9
     alpha: float = 0.05
     adjust: str = "holm"
+    unfinished: str = EXTEND
     transform: str | Transform = "auto"
     prior: VariancePrior = field(default=CALIBRATED)
 
@@ -100,6 +104,7 @@ class Trial:
         self._outcome  # noqa: B018 - checked now, so that a wrong one is known before anything is fitted
         _checks.one_of("contrasts", self.contrasts, CONTRASTS)
         _checks.one_of("adjust", self.adjust, ADJUSTMENTS)
+        _checks.one_of("unfinished", self.unfinished, (EXTEND, KERNELS))
         for name in ("level", "alpha"):
             value = _checks.real(name, getattr(self, name), low=0, high=1, open_low=True)
             if value == 1:
@@ -141,8 +146,9 @@ class Trial:
         evidence, notes = [], list(self._notes(name))
         for arm in arms:
             said, told = arm.evidence(
-                self._estimator, self._outcome, self._transform, starts, self._horizon, replicates, seed
-            )
+                self._estimator, self._outcome, self._transform, starts, self._horizon, replicates, seed,
+                self.unfinished,
+            )  # fmt: skip
             if not any(run.virtual.size for run in said):
                 raise DataError(f"arm {arm.name!r}: no run has the 9 recorded steps that a kernel needs")
             notes += [f"{arm.name}: {note}" for note in told]

@@ -2,19 +2,42 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy import optimize, stats
-from scipy.special import chdtri, ndtr, softmax
+from scipy.special import chdtrc, ndtr, roots_genlaguerre, softmax
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError
 
-# Quantiles that a posterior of a variance is taken at: the largest of 48 is beyond 99 % of it.
-NODES = 48
+# Places of a Gauss rule that a posterior of a variance is taken at: with 12 the quantiles of Student's t are right to
+# a hundredth from 3 degrees of freedom on.
+NODES = 12
 LEAST_SD = 1e-300
+# Components of less weight are left out of laws.
+NEGLIGIBLE = 1e-9
+# Runs of one arm that settled in one place, or not.
+TOGETHER, APART = 0, 1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What recorded runs have seen of the states that runs start from.
+
+    Attributes:
+        recurrence: The share of the starts that they come back to, in [0, 1].
+        passage: The share of the starts that lie where they have been at all, in [0, 1].
+    """
+
+    recurrence: float
+    passage: float
+
+    def __post_init__(self) -> None:
+        for name in ("recurrence", "passage"):
+            _checks.real(name, getattr(self, name), low=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -25,42 +48,63 @@ class VariancePrior:
     length). Runs may differ by more: in ways that no step of one run shows, such as their initial weights or the basin
     they are in. With phi the ratio, `Var = phi p`, the prior is a mixture of scaled inverse chi-squares,
 
-        phi ~ sum over k of weights_k * Inv-chi^2(dof_k, scales_k),    dof scale / phi ~ chi^2(dof)
+        phi ~ sum over k of w_k * Inv-chi^2(dof_k, scales_k),    dof scale / phi ~ chi^2(dof)
+        w_k proportional to weights_k exp(recurrence_k r + passage_k s)
 
-    the first component for runs that their kernels describe, the last for those that they do not. Arms share the
-    component; each has a phi of its own. What is wrong with the mean outcome of a kernel's virtual runs, its bias, is
-    by the prior normal around zero with standard deviation `bias_k` (in standard deviations v of an outcome under one
-    kernel) with probability `bias_weights_k`: small where kernels follow the runs, several v where they do not.
+    where r is the share of the starts that the recorded runs come back to, s the share that they passed: a run that
+    comes back shows what every other would do from there, one that passed shows it once, and of starts that none has
+    seen nothing is shown. The first component is of runs that their kernels describe. Arms share the component; each
+    has a phi of its own.
+
+    Where runs settle in different places, two that agree need not have seen it: with probability `together_k^(n - 1)`
+    all n runs of an arm lie in one place, are as alike as the first component says, and tell nothing of phi.
+
+    What is wrong with the mean outcome of a kernel's virtual runs, its bias, is by the prior normal around zero with
+    standard deviation `bias_k` (in standard deviations v of an outcome under one kernel) with probability
+    `bias_weights_k`: small where kernels follow the runs, several v where they do not. Biases of two arms have the
+    correlation `shared`: what kernels do wrong they do wrong in both.
 
     Attributes:
-        weights: Prior probability of each component.
+        weights: Prior probability of each component where runs have seen no start.
+        recurrence: How its logarithm grows with r.
+        passage: How its logarithm grows with s.
         dof: Degrees of freedom of each.
         scales: Scale of each.
+        together: Probability that a run settles where another has, of each component; 0 where runs do not settle.
         bias: Standard deviations of the bias over v.
         bias_weights: Prior probability of each.
+        shared: Correlation of the biases of two arms, in [0, 1).
         source: What it was calibrated on, in words.
 
     Raises:
-        ArgumentError: Lengths that differ, weights that are no law, numbers that are not positive.
+        ArgumentError: Lengths that differ, weights that are no law, numbers out of range.
     """
 
     weights: tuple[float, ...]
+    recurrence: tuple[float, ...]
+    passage: tuple[float, ...]
     dof: tuple[float, ...]
     scales: tuple[float, ...]
+    together: tuple[float, ...]
     bias: tuple[float, ...] = (0.2, 3.0)
     bias_weights: tuple[float, ...] = (0.8, 0.2)
+    shared: float = 0.0
     source: str = "given"
 
     def __post_init__(self) -> None:
         _checks.distributions("weights", self.weights)
-        if not len(self.weights) == len(self.dof) == len(self.scales):
-            raise ArgumentError(
-                f"weights, dof and scales have {len(self.weights)}, {len(self.dof)} and {len(self.scales)} entries, "
-                "must have as many each"
-            )
+        each = ("weights", "recurrence", "passage", "dof", "scales", "together")
+        lengths = [len(getattr(self, name)) for name in each]
+        if len(set(lengths)) > 1:
+            raise ArgumentError(f"{', '.join(each)} have {lengths} entries, must have as many each")
+        for name in ("recurrence", "passage"):
+            for value in getattr(self, name):
+                _checks.real(name, value)
         for name in ("dof", "scales"):
             for value in getattr(self, name):
                 _checks.real(name, value, low=0, open_low=True)
+        for value in self.together:
+            _checks.real("together", value, low=0, high=1)
         _checks.distributions("bias_weights", self.bias_weights)
         if len(self.bias) != len(self.bias_weights):
             raise ArgumentError(
@@ -68,29 +112,52 @@ class VariancePrior:
             )
         for value in self.bias:
             _checks.real("bias", value, low=0)
+        if _checks.real("shared", self.shared, low=0, high=1) == 1:
+            raise ArgumentError("shared == 1, must be below 1")
 
-    def posterior(self, squares: Sequence[float], dof: Sequence[int]) -> "VariancePosterior":
+    def given(self, seen: "Seen") -> Float[np.ndarray, "K"]:
+        """Return the prior probabilities of the components for runs that have seen so much."""
+        with np.errstate(divide="ignore"):
+            logs = np.log(self.weights)
+        return softmax(logs + seen.recurrence * np.array(self.recurrence) + seen.passage * np.array(self.passage))
+
+    def posterior(self, squares: Sequence[float], dof: Sequence[int], seen: "Seen") -> "VariancePosterior":
         """Return the posterior of phi given, for each arm, squares between runs over p and their degrees of freedom.
 
         With `S_a = sum over runs (z_i - mean)^2 / p_a ~ phi_a chi^2(n_a - 1)` each component is conjugate, and its
-        marginal likelihood is an F density: `S / (nu scale) ~ F(nu, dof)`.
+        marginal likelihood is an F density: `S / (nu scale) ~ F(nu, dof)`. Runs that settled together have that of the
+        first component.
+
+        Args:
+            squares: S_a.
+            dof: n_a - 1.
+            seen: What the runs have seen of the starts.
 
         Examples:
-            >>> prior = VariancePrior(weights=(0.5, 0.5), dof=(10.0, 1.0), scales=(1.0, 100.0))
-            >>> agreeing, apart = prior.posterior([1.0], [1]), prior.posterior([400.0], [1])
+            >>> prior = VariancePrior((0.5, 0.5), (0.0, 0.0), (0.0, 0.0), (10.0, 1.0), (1.0, 100.0), (0.0, 0.0))
+            >>> agreeing, apart = (prior.posterior([S], [1], Seen(1.0, 1.0)) for S in (1.0, 400.0))
             >>> agreeing.components.round(2).tolist(), apart.components.round(2).tolist()
             ([0.88, 0.12], [0.0, 1.0])
         """
         S, nu = np.asarray(squares, dtype=np.float64), np.asarray(dof, dtype=np.float64)
-        seen = nu > 0
         d, c = np.array(self.dof)[:, None], np.array(self.scales)[:, None]
-        ratio = S[seen] / nu[seen] / c
-        evidence = stats.f.logpdf(np.maximum(ratio, 1e-12), nu[seen], d) - np.log(c)
-        components = softmax(np.log(np.array(self.weights)) + evidence.sum(axis=1))
-        together = d + nu
-        return VariancePosterior(components, together, (d * c + S) / together)
+        q = np.array(self.together)[:, None] ** nu
+        q[np.array(self.together) == 0] = 0.0  # also where nothing is seen
+        evidence = _evidence(S, nu, d, c)
+        with np.errstate(divide="ignore"):
+            states = np.stack([np.log(q) + evidence[0], np.log1p(-q) + evidence], axis=-1)
+            prior = np.log(self.given(seen))
+        of_arm = np.logaddexp(states[..., TOGETHER], states[..., APART])
+        total = d + nu
+        return VariancePosterior(
+            components=softmax(prior + of_arm.sum(axis=1)),
+            states=np.exp(states - of_arm[..., None]),
+            dof=np.stack([np.broadcast_to(d, total.shape), total], axis=-1),
+            scales=np.stack([np.broadcast_to(c, total.shape), (d * c + S) / total], axis=-1),
+            seen=seen,
+        )
 
-    def biases(self, against: Sequence[float], runs: Sequence[int]) -> Float[np.ndarray, "B"]:
+    def biases(self, against: Sequence[float], runs: Sequence[float]) -> Float[np.ndarray, "B"]:
         """Return the posterior probability of each component of the bias, which all arms share.
 
         By n real outcomes their mean is `d` standard deviations v from that of the virtual runs, with
@@ -101,7 +168,8 @@ class VariancePrior:
             runs: n of each arm; arms without a real outcome say nothing.
 
         Examples:
-            >>> VariancePrior((1.0,), (4.0,), (1.0,)).biases([0.1, 6.0], [2, 2]).round(3).tolist()
+            >>> prior = VariancePrior((1.0,), (0.0,), (0.0,), (4.0,), (1.0,), (0.0,))
+            >>> prior.biases([0.1, 6.0], [2, 2]).round(3).tolist()
             [0.0, 1.0]
         """
         d, n = np.asarray(against, dtype=np.float64), np.asarray(runs, dtype=np.float64)
@@ -115,31 +183,65 @@ class VariancePrior:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
 
 
+def _evidence(S: np.ndarray, nu: np.ndarray, dof: np.ndarray, scales: np.ndarray) -> Float[np.ndarray, "K A"]:
+    """Return the log density of S_a in each component, 0 where there is no second run."""
+    found = np.zeros((len(dof), len(S)))
+    seen = nu > 0
+    ratio = np.maximum(S[seen] / nu[seen] / scales, 1e-12)
+    found[:, seen] = stats.f.logpdf(ratio, nu[seen], dof) - np.log(scales)
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class VariancePosterior:
-    """Posterior of phi of each arm.
+    """Posterior of phi of each arm; the last axis is whether its runs settled together (and tell nothing), or not.
 
     Attributes:
         components: Probability of each component, shape (K,).
-        dof: Degrees of freedom, shape (K, A).
-        scales: Scales, shape (K, A).
+        states: Given the component, that an arm's runs settled together and that they did not, shape (K, A, 2).
+        dof: Degrees of freedom, shape (K, A, 2).
+        scales: Scales, shape (K, A, 2).
+        seen: What the runs have seen of the starts.
     """
 
     components: Float[np.ndarray, "K"]
-    dof: Float[np.ndarray, "K A"]
-    scales: Float[np.ndarray, "K A"]
+    states: Float[np.ndarray, "K A 2"]
+    dof: Float[np.ndarray, "K A 2"]
+    scales: Float[np.ndarray, "K A 2"]
+    seen: Seen
 
-    def nodes(self) -> Float[np.ndarray, "K A J"]:
-        """Return evenly probable values of phi of each component and arm."""
-        tail = (np.arange(NODES) + 0.5) / NODES
-        return self.dof[..., None] * self.scales[..., None] / chdtri(self.dof[..., None], 1 - tail)
+    def nodes(self, component: int, arm: int) -> tuple[Float[np.ndarray, "J"], Float[np.ndarray, "J"]]:
+        """Return values of phi of an arm in a component and their probabilities, by a Gauss rule."""
+        values, weights = [], []
+        for state in (TOGETHER, APART):
+            if (share := self.states[component, arm, state]) > NEGLIGIBLE:
+                dof, scale = self.dof[component, arm, state], self.scales[component, arm, state]
+                places, shares = _gamma_rule(float(dof))
+                values.append(dof * scale / (2 * places))
+                weights.append(share * shares)
+        return np.concatenate(values), np.concatenate(weights)
+
+    def below(self, arm: int, phi: float) -> float:
+        """Return the probability that phi of an arm is at most so much."""
+        law = chdtrc(self.dof[:, arm], self.dof[:, arm] * self.scales[:, arm] / phi)
+        return float(self.components @ (self.states[:, arm] * law).sum(axis=1))
+
+    def quantile(self, arm: int, q: float) -> float:
+        """Return a quantile of phi of an arm."""
+        middle = np.log(self.scales[:, arm])
+        low, high = float(middle.min()) - 40, float(middle.max()) + 40
+        return float(np.exp(root(lambda log_phi: self.below(arm, np.exp(log_phi)) - q, low, high)))
 
     def median(self, arm: int) -> float:
         """Return the median of phi of an arm."""
-        values = self.nodes()[:, arm]
-        order = np.argsort(values, axis=None)
-        weights = np.repeat(self.components / NODES, NODES)[order]
-        return float(values.ravel()[order][np.searchsorted(weights.cumsum(), 0.5)])
+        return self.quantile(arm, 0.5)
+
+
+@lru_cache(maxsize=512)
+def _gamma_rule(dof: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return places x and weights of a Gauss rule for the law of half a chi-square."""
+    places, weights = roots_genlaguerre(NODES, dof / 2 - 1)
+    return places, weights / weights.sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,17 +261,29 @@ class ErrorLaw:
         cls,
         posterior: VariancePosterior,
         terms: Sequence[tuple[int, float]],
-        fixed: float,
+        fixed: Float[np.ndarray, "B"],
+        chances: Float[np.ndarray, "B"],
     ) -> "ErrorLaw":
-        """Return the law of variance `fixed + sum over terms (a, q) of phi_a q`, one or two terms."""
-        nodes = posterior.nodes()
-        (a, q), *rest = terms
-        variance = fixed + nodes[:, a, :, None] * q
-        for b, r in rest:
-            variance = variance + nodes[:, b, None, :] * r
-        sd = np.sqrt(variance).reshape(len(nodes), -1)
-        weights = np.repeat(posterior.components / sd.shape[1], sd.shape[1])
-        return cls(sd.ravel(), weights)
+        """Return the law of variance `fixed_b + sum over terms (a, q) of phi_a q`, one or two terms.
+
+        Args:
+            posterior: Of phi.
+            terms: Arms and q.
+            fixed: Variances beside those.
+            chances: Their probabilities.
+        """
+        variances, shares = [], []
+        for k in np.flatnonzero(posterior.components > NEGLIGIBLE):
+            variance, share = np.asarray(fixed), posterior.components[k] * np.asarray(chances)
+            for arm, q in terms:
+                phi, weights = posterior.nodes(int(k), arm)
+                variance = np.add.outer(variance, q * phi).ravel()
+                share = np.multiply.outer(share, weights).ravel()
+            variances.append(variance)
+            shares.append(share)
+        weights = np.concatenate(shares)
+        kept = weights > NEGLIGIBLE * weights.max()
+        return cls(np.sqrt(np.concatenate(variances)[kept]), weights[kept] / weights[kept].sum())
 
     def above(self, x: float) -> float:
         """Return the probability of an error above x."""

@@ -43,13 +43,16 @@ def effect(result: Any, row: dict[str, Any]) -> str:
 
 def between(result: Any) -> list[str]:
     """Return what the variance between runs was taken to be, and why."""
-    prior = result.prior
-    shares = ", ".join(
-        f"{w:.0%} about {c:g} times (dof {d:g})" for w, d, c in zip(prior.weights, prior.dof, prior.scales, strict=True)
+    prior, posterior = result.prior, result.posterior
+    if posterior is None:
+        return []
+    seen = posterior.seen
+    before = prior.posterior([0.0], [0], seen)
+    first = (
+        f"Recorded runs come back to {seen.recurrence:.0%} of the starts and have passed {seen.passage:.0%}. "
+        f"Runs may vary more than their kernels say: by the prior ({prior.source}) {number(before.median(0))} times, "
+        f"by more than {number(before.quantile(0, 0.9))} times with probability 10%"
     )
-    first = f"Runs vary more than their kernels say: by the prior ({prior.source}) {shares}"
-    if result.posterior is None:
-        return [first + "."]
     if all(mean is None or mean.runs < 2 for mean in result.means):
         return [
             first + "; no arm has two runs that could say otherwise, so the intervals rest on it. A second run of each "
