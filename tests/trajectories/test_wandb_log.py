@@ -1,6 +1,7 @@
 """The decoding of `.wandb` files side by side, against wandb's own messages record by record."""
 
 import json
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
 
 from descentcast.errors import DataError
-from descentcast.trajectories.readers import _wandb, _wandb_history, _wandb_log
+from descentcast.trajectories.readers import _checksums, _wandb, _wandb_history, _wandb_log
 
 keys = st.sampled_from([["loss"], ["val", "loss"], ["a.b"], ["ключ"], ["_step"], ["k" * 200], ["x"]])
 texts = st.one_of(
@@ -46,9 +47,9 @@ def write(path, raws):
     return path
 
 
-def outcome(path) -> tuple[Any, Any]:
+def outcome(path, columns=None) -> tuple[Any, Any]:
     try:
-        [record] = _wandb.read_wandb(path)
+        [record] = _wandb.read_wandb(path, columns)
     except DataError as error:
         return str(error), ()
     return {
@@ -56,12 +57,12 @@ def outcome(path) -> tuple[Any, Any]:
     }, record.notes
 
 
-def by_library(path):
+def by_library(path, columns=None):
     """Return what comes of the file where every record goes through wandb's messages."""
     with pytest.MonkeyPatch.context() as patch:
         nothing = _wandb_history.Items(*(np.zeros(0, dtype=np.int64),) * 5)
         patch.setattr(_wandb_history, "_walked", lambda *_: (nothing, np.zeros(0, dtype=np.int64), False))
-        return outcome(path)
+        return outcome(path, columns)
 
 
 @given(st.data())
@@ -76,6 +77,43 @@ def test_any_log_is_read_as_the_library_reads_it(tmp_path_factory, data):
         raws.insert(len(raws) // 2, Record(num=7).SerializeToString())
     expected = by_library(write(path, raws))
     assert outcome(path) == expected
+    if isinstance(expected[0], dict):
+        for columns in (["loss"], ["val.loss", "x"], ["nothing"]):
+            some, notes = outcome(path, columns)
+            there = {name: series for name, series in expected[0].items() if name in columns}
+            assert notes == expected[1]
+            assert some == (there if len(there) == len(columns) else expected[0])
+            assert by_library(path, columns) == (some, notes)
+
+
+@given(st.integers(0, 2**32), st.lists(st.lists(st.sampled_from([1, 2, 99, 255, 256, 5000]), min_size=1), min_size=1))
+def test_the_checksum_of_frames_is_put_together_from_theirs(seed, groups):
+    rng = np.random.default_rng(seed)
+    groups = [group[:6] for group in groups[:6]]
+    heads = [[rng.bytes(6) for _ in group] for group in groups]
+    bodies = [[rng.bytes(length) for length in group] for group in groups]
+    wanted = [zlib.crc32(b"".join(map(bytes.__add__, head, body))) for head, body in zip(heads, bodies, strict=True)]
+    flat = [body for group in bodies for body in group]
+    found = _checksums.joined(
+        np.frombuffer(b"".join(head for group in heads for head in group), dtype="<u2").reshape(-1, 3),
+        np.array([zlib.crc32(body) for body in flat], dtype=np.uint32),
+        np.array([len(body) for body in flat]),
+        np.cumsum([0, *map(len, groups[:-1])]),
+    )
+    assert found.tolist() == wanted
+
+
+@pytest.mark.parametrize("texts", [["0", "12", "7"], ["9" * 15, "1", "00"], ["9" * 16, "3"], ["5", "-0"], ["1.0", "2"]])
+def test_digits_are_the_numbers_they_write(texts):
+    buffer = np.frombuffer(("123" + "".join(texts)).encode(), dtype=np.uint8)
+    ends = 3 + np.cumsum([len(text) for text in texts])
+    starts = ends - [len(text) for text in texts]
+    found = _wandb_history._digits(buffer, starts, ends, max(map(len, texts)))
+    if all(text.isdecimal() for text in texts):
+        assert found is None or found.tolist() == [float(text) for text in texts]
+        assert found is not None or ends[0] < max(map(len, texts))
+    else:
+        assert found is None
 
 
 def test_many_windows_blocks_and_keys(tmp_path, monkeypatch):

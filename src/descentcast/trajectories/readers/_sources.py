@@ -38,7 +38,7 @@ DATABASES: dict[str, tuple[set[str], Callable[[Path], list[Record]]]] = {
     "Trackio": (TRACKIO, read_trackio),
 }
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
-MLFLOW_SERVER, WANDB_API = "MLflow server", "W&B API"
+WANDB, MLFLOW_SERVER, WANDB_API = "W&B", "MLflow server", "W&B API"
 ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 SUPPORTED = (
     "CSV, JSON lines, Parquet, TensorBoard event files, .wandb, MLflow, Trackio and Optuna databases, MLflow folders, "
@@ -67,7 +67,7 @@ class Source:
 
         Args:
             arm: The column that names arms, where the source is a table.
-            columns: What a server is asked for; all by default, and always where the source is a file.
+            columns: What is wanted; a source may leave out other columns where all of these are there.
 
         Raises:
             DataError: It cannot be read.
@@ -88,6 +88,8 @@ class Source:
         if self.format == WANDB_API:
             return read_wandb_api(str(self.path))
         file = self.files[0]
+        if self.format == WANDB:
+            return read_wandb(file, columns)
         if self.format in DATABASES:
             return DATABASES[self.format][1](file)
         if self.format in TREES:
@@ -101,7 +103,6 @@ class Source:
 
 TREES: dict[str, Callable[[tuple[Path, ...]], list[Record]]] = {
     "TensorBoard": read_tensorboard,
-    "W&B": lambda files: read_wandb(files[0]),
     "MLflow folder": lambda files: read_mlflow_folder(files[0]),
     "Trainer": lambda files: read_trainer_state(files[0]),
     "Lightning": lambda files: read_lightning(files[0]),
@@ -168,7 +169,7 @@ def _of_file(path: Path) -> Source:
     if MARK in path.name:
         return Source("TensorBoard", path, path.parent, (path,))
     if suffix == ".wandb":
-        return Source("W&B", path, path.parent, (path,))
+        return Source(WANDB, path, path.parent, (path,))
     if suffix == ".csv" and is_lightning(path):
         return Source("Lightning", path, path.parent, (path,))
     if suffix in TABULAR:

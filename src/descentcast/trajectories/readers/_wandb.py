@@ -5,7 +5,7 @@ and what is written in any other way, goes through wandb's own messages. wandb i
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,12 @@ ASIDE = ("_runtime", "_timestamp")
 INNER = "_"
 
 
-def read_wandb(path: Path) -> list[Record]:
+def read_wandb(path: Path, columns: Sequence[str] | None = None) -> list[Record]:
     """Return the run of a `.wandb` file, read up to the damage where it is damaged or cut.
+
+    Args:
+        path: The file.
+        columns: What is decoded, if all of it is there; by default all.
 
     Raises:
         DataError: wandb is not installed, or not a `.wandb` file.
@@ -39,7 +43,7 @@ def read_wandb(path: Path) -> list[Record]:
             return  # Sound by its checksum, so written so: of a kind that is not known.
         kind = entry.WhichOneof("record_type")
         if kind == "history":
-            _log(points, entry.history, path)
+            _log(points, entry.history, path, columns)
         elif kind == "run":
             run = entry.run
             configuration.update(_settings(run.config))
@@ -47,11 +51,14 @@ def read_wandb(path: Path) -> list[Record]:
             configuration.update(_settings(entry.config))
 
     for records in log_records(path, damage):
-        add_history(points, records, str(path), rest)
+        add_history(points, records, str(path), rest, columns)
+    series = points.series(ASIDE)
+    if columns is not None and any(name not in series for name in columns):
+        return read_wandb(path)  # What is there instead is to be told.
     name = run.display_name or run.run_id if run is not None else path.stem
     key = run.run_id if run is not None else path.stem
     tags = {"tags": ",".join(run.tags), "group": run.run_group, "job_type": run.job_type} if run is not None else {}
-    return [record_of(name, points.series(ASIDE), configuration, tags, key, tuple(damage))]
+    return [record_of(name, series, configuration, tags, key, tuple(damage))]
 
 
 def record_of(
@@ -64,14 +71,14 @@ def record_of(
     return Record(name, series, setting, labels, notes, key)
 
 
-def _log(points: Points, history: Any, path: Path) -> None:
+def _log(points: Points, history: Any, path: Path, columns: Sequence[str] | None) -> None:
     step, cells = history.step.num, []
     for item in history.item:
         name = item.key or ".".join(item.nested_key)
         cell = value_of(item.value_json)
         if name == OWN_STEP:
             step = cell
-        elif not isinstance(cell, dict):
+        elif not isinstance(cell, dict) and (columns is None or name in columns):
             cells.append((name, cell))
     at = whole_step(str(path), step)
     for name, cell in cells:

@@ -7,7 +7,7 @@ library, and so is a value that is no plain number.
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ VALUE = (0x82, 0x01)  # of an item: field 16
 OWN_STEP = "_step"
 NUMBER = "-0123456789NI"  # how a number begins in JSON, NaN and Infinity among them
 LONGEST = 32  # characters of a number that is decoded with others
+MOST_DIGITS = 16  # of a number that is decoded digit by digit: fewer, so that it is exact
 MOST_KEYS = 64  # in a window, told apart as columns; beyond, one by one
 DIGITS, BEGINS = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
 DIGITS[list(b"0123456789+-.eE")] = BEGINS[list(b"-0123456789")] = True
@@ -43,7 +44,9 @@ class Items(NamedTuple):
         return Items(*(array[which] for array in self))
 
 
-def add_history(points: Points, records: Records, place: str, rest: Callable[[Any, bytes], None]) -> None:
+def add_history(
+    points: Points, records: Records, place: str, rest: Callable[[Any, bytes], None], columns: Collection[str] | None
+) -> None:
     """Add what the history among some records says to `points`.
 
     Args:
@@ -51,6 +54,7 @@ def add_history(points: Points, records: Records, place: str, rest: Callable[[An
         records: Records of any kind.
         place: What messages call the run.
         rest: What is called with the record's number and bytes where it is of another kind or written another way.
+        columns: What is added; by default all that was logged.
 
     Raises:
         DataError: A step that is no whole number.
@@ -62,12 +66,14 @@ def add_history(points: Points, records: Records, place: str, rest: Callable[[An
     for record in others.tolist():
         rest(record, records.bytes_of(record))
     groups = list(_by_key(records.buffer, items))
-    for name, group in groups:
+    for name, members in groups:
         if name == OWN_STEP:
+            group = items.chosen(members)
             last = group.chosen(np.append(np.diff(group.record) > 0, True))  # Of each record.
             steps[last.record] = _whole(records.buffer, last, place)
-    for name, group in groups:
-        if name != OWN_STEP:
+    for name, members in groups:
+        if name != OWN_STEP and (columns is None or name in columns):
+            group = items.chosen(members)
             _add(points, name, steps[group.record], group, records.buffer)
 
 
@@ -133,6 +139,9 @@ def _past_keys(buffer: np.ndarray, key: np.ndarray, last: np.ndarray) -> np.ndar
 
 def _varint(buffer: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the whole numbers that begin at some places, where each ends, and whether it is of at most 35 bits."""
+    value = buffer[at].astype(np.int64)
+    if (value < 0x80).all():
+        return value, at + 1, np.ones(len(at), dtype=bool)
     at, value = at.copy(), np.zeros(len(at), dtype=np.int64)
     going = np.ones(len(at), dtype=bool)
     for shift in range(0, 35, 7):
@@ -145,8 +154,8 @@ def _varint(buffer: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return value, at, ~going
 
 
-def _by_key(buffer: np.ndarray, items: Items) -> Iterator[tuple[str, Items]]:
-    """Yield the items of each key, keys in order of appearance."""
+def _by_key(buffer: np.ndarray, items: Items) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield which items have which key, keys in order of appearance."""
     left, sizes = np.arange(len(items.record)), items.key_end - items.key
     for _ in range(MOST_KEYS):
         if not len(left):
@@ -156,13 +165,13 @@ def _by_key(buffer: np.ndarray, items: Items) -> Iterator[tuple[str, Items]]:
         same = sizes[left] == len(raw)
         keys = sliding_window_view(buffer, len(raw))[items.key[left[same]]]
         same[same] = keys.view(f"S{len(raw)}")[:, 0] == raw.tobytes()
-        yield _name(raw.tobytes()), items.chosen(left[same])
+        yield _name(raw.tobytes()), left[same]
         left = left[~same]
     rest: dict[bytes, list[int]] = {}
     for i in left.tolist():
         rest.setdefault(buffer[items.key[i] : items.key_end[i]].tobytes(), []).append(i)
     for raw, group in rest.items():
-        yield _name(raw), items.chosen(np.array(group))
+        yield _name(raw), np.array(group)
 
 
 def _name(raw: bytes) -> str:
@@ -205,9 +214,25 @@ def _cells(buffer: np.ndarray, items: Items) -> list[Any]:
     return [value_of(buffer[a:b].tobytes().decode("utf-8", "replace")) for a, b in places]
 
 
+def _digits(buffer: np.ndarray, start: np.ndarray, end: np.ndarray, width: int) -> np.ndarray | None:
+    """Return the numbers of at most so many digits and nothing else, None where one of them is anything else."""
+    if (start == end).any() or (end < width).any():
+        return None
+    text = sliding_window_view(buffer, width)[end - width] - np.uint8(ord("0"))
+    text[np.arange(width) < (width - (end - start))[:, None]] = 0
+    if (text > 9).any():
+        return None
+    value = np.zeros(len(start), dtype=np.int64)
+    for digit in text.T:
+        value = 10 * value + digit
+    return value.astype(np.float64)
+
+
 def _numbers(buffer: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray | None:
     """Return the numbers that are written at some places, None where one of them is anything else."""
     width = int((end - start).max(initial=1)) + 1
+    if 1 < width <= MOST_DIGITS and (found := _digits(buffer, start, end, width - 1)) is not None:
+        return found
     if width > LONGEST or (start == end).any() or not BEGINS[buffer[start]].all():
         return None
     text = sliding_window_view(buffer, width)[start]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from descentcast.errors import DataError
+from descentcast.trajectories.readers._checksums import joined
 
 HEADER, BLOCK, HEAD = b":W&B", 1 << 15, 7
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -80,16 +81,34 @@ def _sound(data: bytes, starts: np.ndarray, lengths: np.ndarray, kinds: np.ndarr
     """Return how many frames are sound before the first that is not, and what is wrong with that."""
     ends = starts + HEAD + lengths
     damaged, cut = "record {} is damaged: it and what follows are left out", "cut off within record {}"
-    odd = (kinds < FULL) | (kinds > LAST) | (ends > (starts // BLOCK + 1) * BLOCK)
-    sums = np.frombuffer(data, dtype=np.uint8)[starts[:, None] + np.arange(4)].view("<u4")[:, 0] if len(starts) else []
-    bodies = memoryview(data)
-    own = [zlib.crc32(bodies[a:b]) for a, b in zip((starts + 6).tolist(), ends.tolist(), strict=True)]
-    wrong = np.flatnonzero(odd | (np.array(own, dtype=np.uint32) != sums) | (ends > len(data)))
-    if len(wrong):
-        return int(wrong[0]), cut if ends[wrong[0]] > len(data) else damaged
+    wrong = (kinds < FULL) | (kinds > LAST) | (ends > np.minimum((starts // BLOCK + 1) * BLOCK, len(data)))
+    whole = int(wrong.argmax()) if wrong.any() else len(starts)
+    at = _first_unsound(data, starts[:whole], ends[:whole])
+    if at is not None:
+        return at, damaged
+    if whole < len(starts):
+        return whole, cut if ends[whole] > len(data) else damaged
     end = int(ends[-1]) if len(ends) else first
     rest = len(data) - end  # Of a block with no room for a head, the rest is zeros.
     return len(starts), cut if rest and BLOCK - end % BLOCK >= HEAD else ""
+
+
+def _first_unsound(data: bytes, starts: np.ndarray, ends: np.ndarray) -> int | None:
+    """Return which frame is the first of which the checksum is not that of its bytes, None where there is none."""
+    if not len(starts):
+        return None
+    heads = np.frombuffer(data, dtype=np.uint8)[starts[:, None] + np.arange(6)].view("<u2")
+    sums = heads[:, 0] | (heads[:, 1].astype(np.uint32) << np.uint32(16))
+    groups = np.flatnonzero(np.diff(starts // BLOCK, prepend=-1))
+    bytes_of = memoryview(data)
+    expected = joined(heads, sums, ends - starts - 6, groups)
+    last = ends[np.append(groups[1:], len(starts)) - 1]
+    own = [zlib.crc32(bytes_of[a:b]) for a, b in zip(starts[groups].tolist(), last.tolist(), strict=True)]
+    for group in np.flatnonzero(np.array(own, dtype=np.uint32) != expected).tolist():
+        for i in range(groups[group], groups[group + 1] if group + 1 < len(groups) else len(starts)):
+            if zlib.crc32(bytes_of[starts[i] + 6 : ends[i]]) != sums[i]:
+                return i
+    return None
 
 
 def _joined(
