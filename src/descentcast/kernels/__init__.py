@@ -16,7 +16,8 @@ from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._markov import MarkovTest, markov_test
 from descentcast.kernels._metastable import MetastableSets
 from descentcast.kernels._observables import ObservableChoice, choose_observable
-from descentcast.kernels._phased import PhasedFit, PhasedKernel, phased
+from descentcast.kernels._phased import PhasedFit, phased
+from descentcast.kernels._phased_kernel import PhasedKernel
 from descentcast.kernels._phases import Phases, coordinate_of, phases
 from descentcast.kernels._principal import PrincipalKernel, fit_principal
 from descentcast.kernels._propagation import propagate

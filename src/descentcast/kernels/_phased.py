@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,116 +11,25 @@ from numpy.typing import ArrayLike
 from descentcast import _checks
 from descentcast._types import Edges
 from descentcast.errors import ArgumentError, DataError
-from descentcast.kernels import _chains
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._classical import ClassicalKernel
 from descentcast.kernels._grid import default_edges
 from descentcast.kernels._interpolation import between
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
+from descentcast.kernels._phased_kernel import PhasedKernel
 from descentcast.kernels._phases import Phases, as_runs, coordinate_of, phases, rates_of
+from descentcast.scoring import crps
 from descentcast.trajectories import Trajectories, Trajectory
 
 EACH, RESCALED, ONE, AUTO = "each", "rescaled", "one", "auto"
-# Runs that are held out at most to choose among these; where in a run forecasts begin, as shares of its length; and how
-# many steps ahead they are scored.
-HELD_OUT, ORIGINS, LAGS = 4, (0.0, 0.25, 0.5, 0.75), 6
-# A cell that a chain calls impossible is scored as this probable.
-LEAST_MASS = 1e-12
+# Runs that are held out at most to choose among these, and from how many of their rows each is forecast.
+HELD_OUT, ORIGINS = 4, 4
+LEAST_MASS = 1e-12  # that is left on the grid
+OUTSIDE = "extrapolated"
 # Kernels along a schedule are made for step sizes this factor apart, and serve those nearest.
 FINENESS = 1.03
 SAME = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class PhasedKernel:
-    """A time-inhomogeneous chain: step t is made by the kernel `kernels[schedule[t]]`.
-
-    The law after t steps is `initial P_{s_0} P_{s_1} ... P_{s_{t-1}}`. After the end of the schedule its last kernel
-    goes on.
-
-    Attributes:
-        kernels: The kernels, all of one grid.
-        schedule: Which of them makes each step, shape (S,), S at least 1.
-
-    Raises:
-        ArgumentError: No kernel, different grids, a schedule that names a kernel that is not there.
-
-    Examples:
-        >>> stay = TransitionKernel([0, 1, 2], np.eye(2), np.zeros((2, 2)))
-        >>> swap = TransitionKernel([0, 1, 2], np.eye(2)[::-1], np.zeros((2, 2)))
-        >>> PhasedKernel((stay, swap), [0, 0, 1, 0]).propagate([[1.0, 0.0]], steps=4)[0][0, :, 0]
-        array([1., 1., 1., 0., 0.])
-    """
-
-    kernels: tuple[TransitionKernel, ...]
-    schedule: np.ndarray
-
-    def __post_init__(self) -> None:
-        kernels = tuple(self.kernels)
-        wrong = next((k for k in kernels if not isinstance(k, TransitionKernel)), None)
-        if not kernels or wrong is not None:
-            found = "holds no kernel" if not kernels else f"holds a {type(wrong).__name__}"
-            raise ArgumentError(f"kernels {found}, must hold TransitionKernels")
-        if any(not np.array_equal(k.edges, kernels[0].edges) for k in kernels):
-            raise ArgumentError("kernels have different edges, must all be of one grid: fit them with the same edges")
-        schedule = np.asarray(self.schedule)
-        if schedule.ndim != 1 or not len(schedule) or schedule.dtype.kind not in "iu":
-            raise ArgumentError(f"schedule == {self.schedule!r:.60}, must be indices of kernels, one a step")
-        if schedule.min() < 0 or schedule.max() >= len(kernels):
-            raise ArgumentError(f"schedule holds {schedule.max()}, must be in [0, {len(kernels) - 1}]")
-        schedule = schedule.astype(np.int64)
-        schedule.flags.writeable = False
-        object.__setattr__(self, "kernels", kernels)
-        object.__setattr__(self, "schedule", schedule)
-
-    @property
-    def edges(self) -> Edges:
-        """The cell edges, shape (n + 1,)."""
-        return self.kernels[0].edges
-
-    def at(self, step: int) -> TransitionKernel:
-        """Return the kernel that makes step `step`, counted from 0."""
-        return self.kernels[self.schedule[min(_checks.integer("step", step, low=0), len(self.schedule) - 1)]]
-
-    def after(self, steps: int) -> "PhasedKernel":
-        """Return the chain of the schedule from step `steps` on: the forecast of a run that has come so far."""
-        steps = _checks.integer("steps", steps, low=0)
-        return PhasedKernel(self.kernels, self.schedule[min(steps, len(self.schedule) - 1) :])
-
-    def propagate(self, initial: ArrayLike, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the law over the cells, and the mass that has left the grid, after 0, 1, ..., `steps` steps.
-
-        Args:
-            initial: Law of each start over the cells, shape (m, n).
-            steps: Number of steps, at least 0.
-
-        Returns:
-            Density, shape (m, steps + 1, n), and overflow below and above the grid, shape (m, steps + 1, 2).
-
-        Raises:
-            ArgumentError: `initial` is not of shape (m, n) or its rows are not laws; `steps` is negative.
-        """
-        starts = _checks.distributions("initial", initial)
-        steps = _checks.integer("steps", steps, low=0)
-        n = len(self.edges) - 1
-        if starts.ndim != 2 or starts.shape[1] != n:
-            raise ArgumentError(f"initial has shape {starts.shape}, must be (starts, {n})")
-        density, overflow = np.empty((len(starts), steps + 1, n)), np.zeros((len(starts), steps + 1, 2))
-        density[:, 0] = starts
-        for t in range(steps):
-            matrix, leaving = self._proper[self.schedule[min(t, len(self.schedule) - 1)]]
-            np.matmul(density[:, t], matrix, out=density[:, t + 1])
-            overflow[:, t + 1] = overflow[:, t] + density[:, t] @ leaving
-        return density, overflow
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return kernels and schedule as plain values."""
-        return {"kernels": [k.to_dict() for k in self.kernels], "schedule": self.schedule.tolist()}
-
-    @cached_property
-    def _proper(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [_chains.proper(k.matrix, k.overflow) for k in self.kernels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +40,7 @@ class PhasedFit:
         kernel_: The chain of the schedule that was asked for.
         phases: The phases of the runs.
         how: "each", "rescaled" or "one".
-        scores: Mean log density of held-out runs by each way that was compared, nats; empty where none was chosen.
+        scores: Mean CRPS of the ends of held-out runs by each way that was compared; empty where none was.
         fits: The fitted estimators, one a phase or one for all.
     """
 
@@ -142,13 +50,17 @@ class PhasedFit:
     scores: dict[str, float]
     fits: tuple[KernelEstimator, ...] = field(repr=False)
     _plan: tuple[tuple[int, float], ...] = field(repr=False)
+    _whole: TransitionKernel | None = field(repr=False)
 
     @cached_property
     def replicates_(self) -> list[PhasedKernel]:
         """Chains of kernels of resampled runs; empty where an estimator has none. Made when first asked for."""
         resampled = [list(getattr(fit, "replicates_", None) or ()) for fit in self.fits]
         return [
-            PhasedKernel(tuple(own[p][i].rescaled(step=r) for p, r in self._plan), self.kernel_.schedule)
+            PhasedKernel(
+                tuple(_filled(own[p][i], self.fits[p], self._whole).rescaled(step=r) for p, r in self._plan),
+                self.kernel_.schedule,
+            )
             for own in [resampled]
             for i in range(min(len(r) for r in resampled))
         ]
@@ -165,18 +77,19 @@ def phased(
 ) -> PhasedFit:
     """Fit kernels to the phases of runs, for forecasts through the phases to come.
 
-    With `how="each"` an estimator is fitted to the transitions of each phase; a step size to come is made by the kernel
-    of the phase whose step size is nearest, carried over by `TransitionKernel.rescaled` where it is another. With
+    With `how="each"` an estimator is fitted to the transitions of each phase, and where no run was in that phase the
+    rows are those of a kernel of all transitions; a step size to come is made by the kernel of the phase whose step
+    size is nearest, carried over by `TransitionKernel.rescaled` where it is another. With
     "rescaled" one estimator is fitted to all transitions, each brought to one step size s by the rule of plain SGD,
     `(x, x + (s / s_t) (x' - x))`, and its kernel carried to every step size of the schedule: exact for a coordinate
     that plain SGD moves, and no more than a guess for a loss, for momentum and for adaptive methods. With "one" a
     kernel is fitted to all transitions as they are: what the schedule does must then show in the state, as in a loss
     that tells the time.
 
-    "auto" holds out each of up to four runs, forecasts it along its schedule from four of its values by kernels of the
-    others, and takes the way of the best mean log density up to its end ("one" only where the steps to come are
-    those of the runs, "rescaled" only for estimators that take transitions one by one). Of a single run it takes
-    "each".
+    "auto" holds out each of up to four runs, forecasts its end by kernels of the others, from the row that is as far
+    from it as the forecast is to go (and the three after), and takes the way of the least mean CRPS ("one" only where
+    the steps to come are those of the runs, "rescaled" only for estimators that take transitions one by one). Of a
+    single run it takes "each".
 
     Args:
         runs: One run or several of one schedule.
@@ -225,15 +138,39 @@ def phased(
         raise ArgumentError(f"{wanted}: no step size is known of the runs: give rates, or runs that recorded them")
     coming = known if ahead is None else _ahead(ahead)
     scores = _scores(own, runs, found, known, coming, index, grid) if how == AUTO else {}
-    chosen = max(scores, key=lambda name: scores[name]) if scores else EACH if how == AUTO else how
-    fits, plan, schedule = _fitted(chosen, own, runs, found, known, coming, index, grid)
-    notes, moved = _notes(found, plan, chosen, len(runs), scores), []
+    chosen = min(scores, key=lambda name: scores[name]) if scores else EACH if how == AUTO else how
+    fits, plan, schedule, whole = _fitted(chosen, own, runs, found, known, coming, index, grid)
+    chain = _chain(fits, plan, schedule, whole)
+    notes = _notes(found, plan, chosen, len(runs), scores)
+    told = tuple(replace(kernel, notes=(*notes, *kernel.notes)) for kernel in chain.kernels)
+    return PhasedFit(PhasedKernel(told, schedule), found, chosen, scores, fits, tuple(plan), whole)
+
+
+def _chain(
+    fits: Sequence[KernelEstimator],
+    plan: Sequence[tuple[int, float]],
+    schedule: np.ndarray,
+    whole: TransitionKernel | None,
+) -> PhasedKernel:
+    moved = []
     for p, ratio in plan:
         kernel = fits[p].kernel_
         assert isinstance(kernel, TransitionKernel)
-        kernel = kernel.rescaled(step=ratio)
-        moved.append(replace(kernel, notes=(*notes, *kernel.notes)))
-    return PhasedFit(PhasedKernel(tuple(moved), schedule), found, chosen, scores, fits, tuple(plan))
+        moved.append(_filled(kernel, fits[p], whole).rescaled(step=ratio))
+    return PhasedKernel(tuple(moved), schedule)
+
+
+def _filled(kernel: TransitionKernel, fit: KernelEstimator, whole: TransitionKernel | None) -> TransitionKernel:
+    """Return a phase's kernel with the rows of the whole runs' where it would extrapolate and that does not."""
+    own = fit.kernel_
+    if whole is None or not isinstance(own, TransitionKernel):
+        return kernel
+    taken = (own.evidence.source == OUTSIDE) & (whole.evidence.source != OUTSIDE)
+    return replace(
+        kernel,
+        matrix=np.where(taken[:, None], whole.matrix, kernel.matrix),
+        overflow=np.where(taken[:, None], whole.overflow, kernel.overflow),
+    )
 
 
 def _fitted(
@@ -245,11 +182,12 @@ def _fitted(
     coming: np.ndarray | None,
     index: int,
     grid: Edges,
-) -> tuple[tuple[KernelEstimator, ...], list[tuple[int, float]], np.ndarray]:
-    """Return the fitted estimators, which of them at which ratio makes each kernel, and the kernel of each step."""
+) -> tuple[tuple[KernelEstimator, ...], list[tuple[int, float]], np.ndarray, TransitionKernel | None]:
+    """Return the fits, which of them at which ratio makes each kernel, the kernel of each step, and one of all."""
+    columns = [run.values[:, index] for run in runs]
+    all_of_them = Trajectories.from_arrays(columns, names=[runs.names[index]], setting=runs.setting)
     if how == ONE:
-        columns = [run.values[:, index] for run in runs]
-        pieces = [Trajectories.from_arrays(columns, names=[runs.names[index]], setting=runs.setting)]
+        pieces = [all_of_them]
         plan, schedule = [(0, 1.0)], np.zeros(found.steps if coming is None else len(coming), dtype=np.int64)
     elif known is None or coming is None:
         pieces = _of_each_phase(runs, found, index)
@@ -264,8 +202,14 @@ def _fitted(
             reference = float(np.exp(np.median(np.log(known))))
             pieces = [_brought_to(reference, runs, known, index)]
             plan = [(0, _ratio(key / reference)) for key in keys]
-    fits = tuple(type(own)(**own.get_params(deep=False)).fit(piece, grid) for piece in pieces)
-    return fits, plan, schedule
+    fits = tuple(_fresh(own).fit(piece, grid) for piece in pieces)
+    whole = _fresh(own).fit(all_of_them, grid).kernel_ if how == EACH and len(pieces) > 1 else None
+    assert whole is None or isinstance(whole, TransitionKernel)
+    return fits, plan, schedule, whole
+
+
+def _fresh(estimator: KernelEstimator) -> KernelEstimator:
+    return type(estimator)(**estimator.get_params(deep=False))
 
 
 def _scores(
@@ -277,7 +221,7 @@ def _scores(
     index: int,
     grid: Edges,
 ) -> dict[str, float]:
-    """Return the mean log density of held-out runs along the schedule, by each way of taking it; none for one run."""
+    """Return the mean CRPS of the ends of held-out runs by each way of taking the schedule; none for one run."""
     whole = [run for run in runs if len(run) == found.steps + 1]
     if len(whole) < 2:
         return {}
@@ -290,26 +234,22 @@ def _scores(
     for run in whole[:HELD_OUT]:
         others = Trajectories(tuple(r for r in runs if r is not run))
         for how in hows:
-            fits, plan, schedule = _fitted(how, own, others, found, known, known, index, grid)
-            kernels = [fits[p].kernel_ for p, _ in plan]
-            moved = [k.rescaled(step=r) for k, (_, r) in zip(kernels, plan, strict=True)]  # pyright: ignore
-            scores[how].append(_score(PhasedKernel(tuple(moved), schedule), run.values[:, index]))
+            chain = _chain(*_fitted(how, own, others, found, known, known, index, grid))
+            scores[how].append(_score(chain, run.values[:, index], found.steps if coming is None else len(coming)))
     return {how: float(np.mean(each)) for how, each in scores.items()}
 
 
-def _score(chain: PhasedKernel, values: np.ndarray) -> float:
-    """Return the mean over origins of the mean log density at lags 1 to the end, evenly in their logarithms."""
-    kernel, votes = chain.kernels[0], []
-    for origin in sorted({int(share * (len(values) - 1)) for share in ORIGINS}):
-        left = len(values) - 1 - origin
-        lags = np.unique(np.geomspace(1, left, LAGS).round().astype(int))
+def _score(chain: PhasedKernel, values: np.ndarray, ahead: int) -> float:
+    """Return the mean CRPS of the end of a run, from the row that is `ahead` steps before it and a few after."""
+    kernel, last, found = chain.kernels[0], len(values) - 1, []
+    first = max(last - ahead, 0)
+    for origin in range(first, min(first + ORIGINS, last)):
         cell, share = between(kernel, values[origin : origin + 1])
         start = np.zeros((1, len(kernel.matrix)))
         start[0, cell], start[0, cell + 1] = 1 - share, share
-        density = chain.after(origin).propagate(start, left)[0][0]
-        cells = np.clip(kernel.cell(values[origin + lags]), 0, len(kernel.matrix) - 1)
-        votes.append(np.log(np.maximum(density[lags, cells], LEAST_MASS) / kernel.widths[cells]).mean())
-    return float(np.mean(votes))
+        law = chain.after(origin).propagate(start, last - origin)[0][0, -1]
+        found.append(crps(law[None] / max(law.sum(), LEAST_MASS), kernel.edges, values[-1:]).item())
+    return float(np.mean(found))
 
 
 def _is_part(coming: np.ndarray, known: np.ndarray) -> bool:
@@ -365,8 +305,8 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = [f"{len(found)} phase(s), {found.source}, of {runs} run(s)"]
     if scores:
-        told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
-        notes.append(f"how={how!r} by the log density of held-out runs, nats: {told}")
+        told = ", ".join(f"{name} {score:.3g}" for name, score in scores.items())
+        notes.append(f"how={how!r} by the CRPS of the ends of held-out runs: {told}")
     if how == ONE:
         notes.append("one kernel for all phases: the schedule is told by the state alone")
     elif how == RESCALED:
