@@ -8,6 +8,7 @@ from tests.conftest import FakeModel
 import descentcast as dc
 from descentcast.densities import pool
 from descentcast.errors import ArgumentError
+from descentcast.kernels._grid import one_step_spread
 from descentcast.kernels._reading import iterated_score
 
 EDGES = np.linspace(-1.0, 1.0, 101)
@@ -102,19 +103,30 @@ def test_auto_reads_both_only_of_models_that_know_restarts():
         assert set(sources[~visited]) == elsewhere
 
 
-def test_both_is_the_even_mixture_of_what_each_reads(tiny_model):
-    """With the same seed the views are the same, so the kernels and their resamples are averages, to the last digit."""
+def test_both_is_the_mixture_of_what_each_reads_even_in_the_hull(tiny_model):
+    """With the same seed the views are the same, so the kernels and their resamples are mixtures, to the last digit."""
+    context = runs()
     visited, probed, both = (
-        dc.InContextKernel(tiny_model, views=2, rows=rows, random_state=3).fit(runs(), EDGES)
+        dc.InContextKernel(tiny_model, views=2, rows=rows, random_state=3).fit(context, EDGES)
         for rows in ("visited", "probed", "both")
     )
-    average = (visited.kernel_.matrix + probed.kernel_.matrix) / 2
+    values = np.concatenate(context.coordinate(0))
+    cells = np.searchsorted(EDGES, [values.min(), values.max()], side="right") - 1
+    below, above = EDGES[cells[0]] - visited.kernel_.centres, visited.kernel_.centres - EDGES[cells[1] + 1]
+    spread = one_step_spread(*context.transitions(0))
+    weight = 0.5 / (1 + np.maximum(np.maximum(below, above), 0) / max(spread, np.diff(EDGES).max()))
+    assert (weight == 0.5).sum() == cells[1] - cells[0] + 1
+    assert weight.min() < 0.4
+
+    def mixture(of_visits, of_probes):
+        return weight[:, None] * of_visits + (1 - weight[:, None]) * of_probes
+
+    average = mixture(visited.kernel_.matrix, probed.kernel_.matrix)
     np.testing.assert_allclose(both.kernel_.matrix, average, atol=1e-5)
-    np.testing.assert_allclose(
-        both.kernel_.overflow, (visited.kernel_.overflow + probed.kernel_.overflow) / 2, atol=1e-5
-    )
+    overflow = mixture(visited.kernel_.overflow, probed.kernel_.overflow)
+    np.testing.assert_allclose(both.kernel_.overflow, overflow, atol=1e-5)
     assert both.rules_ == [f"{visited.rules_[0]} at visits, {probed.rules_[0]} probed"]
-    drawn = (visited.replicates_[0].matrix + probed.replicates_[0].matrix) / 2
+    drawn = mixture(visited.replicates_[0].matrix, probed.replicates_[0].matrix)
     np.testing.assert_allclose(both.replicates_[0].matrix, drawn, atol=1e-5)
 
 

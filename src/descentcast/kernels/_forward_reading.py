@@ -8,8 +8,9 @@ import numpy as np
 from descentcast._types import Edges
 from descentcast.densities import Context, Points, lay_out, stored_densities, within
 from descentcast.encoding import draw_views
+from descentcast.kernels._grid import hull_distance
 from descentcast.kernels._kernel import TransitionKernel
-from descentcast.kernels._read_rows import averaged
+from descentcast.kernels._read_rows import mixed
 from descentcast.kernels._reading import PROBED, PRUNED, VISITED, best_rule, parts_of
 from descentcast.language_models import LanguageModel
 
@@ -69,7 +70,8 @@ def read_beginnings(
         some = np.concatenate([stacked[:, : min(visits, count)], probed], axis=1)
         lengths = np.diff(np.minimum(np.cumsum([0, *map(len, columns)]), count)).tolist()
         parts = parts_of(some, cells[:count], edges, rows)
-        kernels.append(averaged([best_rule(part, completion, lengths)[1] for part in parts]))
+        before = np.split(values[:count], np.cumsum(lengths)[:-1])
+        kernels.append(mixed([best_rule(part, completion, lengths)[1] for part in parts], hull_distance(before, edges)))
     return kernels
 
 

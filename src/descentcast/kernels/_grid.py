@@ -149,3 +149,26 @@ def _first(edges: Any) -> Any:
     if np.ndim(edges) == 0 if not isinstance(edges, (list, tuple)) else not edges:
         raise ArgumentError(f"edges == {edges!r}, must be an array of cell edges, or one such array a coordinate")
     return edges[0]
+
+
+def hull_distance(columns: Sequence[np.ndarray], edges: Edges) -> np.ndarray:
+    """Return how far each cell is from the hull of the visited ones, in typical steps, shape (n,).
+
+    Of its centre: 0 in the hull; infinite everywhere where no value lies on the grid.
+
+    Args:
+        columns: Values of each run, shape (T,) each.
+        edges: Cell edges, shape (n + 1,).
+
+    Examples:
+        >>> hull_distance([np.array([0.5, 1.5, 0.5, 1.5])], np.arange(5.0))
+        array([0. , 0. , 0.5, 1.5])
+    """
+    seen = np.flatnonzero(np.histogram(np.concatenate(columns), edges)[0])
+    if not len(seen):
+        return np.full(len(edges) - 1, np.inf)
+    present, following = np.concatenate([c[:-1] for c in columns]), np.concatenate([c[1:] for c in columns])
+    scale = max(one_step_spread(present, following), float(np.diff(edges).max()))
+    centres = (edges[:-1] + edges[1:]) / 2
+    outside = np.maximum(np.maximum(edges[seen[0]] - centres, centres - edges[seen[-1] + 1]), 0.0)
+    return outside / scale

@@ -32,7 +32,8 @@ class InContextKernel(KernelEstimator):
     are written as digits into one prompt. `rows="visited"`: the density read after x_t is a draw of the row of x_t's
     cell; the visits of a cell are averaged, later ones counting more in proportion to the context they have seen.
     `rows="probed"`: after the whole context each cell's centre is written as the start of a new run and the next
-    density read. `rows="both"`: the even mixture of the two kernels, off one prompt. Rows that are not read are
+    density read. `rows="both"`: the mixture of the two kernels, off one prompt, with rows read at visits weighing
+    `1/2 / (1 + d)` at d typical steps outside the hull of the visited states. Rows that are not read are
     completed between their neighbours and extrapolated outside them. Rows that are read keep to the grid: no run in the
     context has left it, and what a model puts outside is noise that would leak at every step, so that divergence is
     forecast by extrapolated rows only.

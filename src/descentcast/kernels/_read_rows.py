@@ -1,7 +1,7 @@
 """Densities that views read off a language model, and the rows they are of: pooled, merged, completed, resampled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from descentcast._types import Edges
 from descentcast.densities import WEIGHTS, floored_logs, log_pool, pool
 from descentcast.kernels._completion import complete
 from descentcast.kernels._kernel import Evidence, TransitionKernel
+from descentcast.kernels._mixing import mix
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,25 +86,24 @@ class ReadRows:
         )
 
 
-def averaged(kernels: Sequence[TransitionKernel]) -> TransitionKernel:
-    """Return the kernel of rows read once, or the even mixture of those read at visits and those probed, in this order.
+def mixed(kernels: Sequence[TransitionKernel], distance: Float[np.ndarray, "n"]) -> TransitionKernel:
+    """Return the kernel of rows read once, or the mixture of those read at visits and those probed, in this order.
 
-    A mixed row rests on its visits where it has any, else on its probe.
+    Rows read at visits weigh `1/2 / (1 + d)`, with d the distance from the hull of the visited states in typical steps
+    (`hull_distance`): outside it they are extrapolated, and a probe is not. A mixed row rests on its visits where it
+    has any, else on its probe.
     """
     if len(kernels) == 1:
         return kernels[0]
     visited, probed = kernels
-    visits = visited.evidence.visits
-    return TransitionKernel(
-        edges=visited.edges,
-        matrix=(visited.matrix + probed.matrix) / 2,
-        overflow=(visited.overflow + probed.overflow) / 2,
-        evidence=Evidence(
-            visits=visits,
-            source=np.where(visits > 0, "visited", "probed"),
-            weight=(visited.evidence.weight + probed.evidence.weight) / 2,
-        ),
+    visits, weight = visited.evidence.visits, 0.5 / (1 + distance)
+    shares = np.column_stack([weight, 1 - weight])
+    evidence = Evidence(
+        visits=visits,
+        source=np.where(visits > 0, "visited", "probed"),
+        weight=weight * visited.evidence.weight + (1 - weight) * probed.evidence.weight,
     )
+    return replace(mix(kernels, shares), evidence=evidence)
 
 
 def block_counts(lengths: Sequence[int], rng: np.random.Generator) -> np.ndarray:

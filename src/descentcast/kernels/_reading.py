@@ -12,8 +12,9 @@ from descentcast.densities import RULES, lay_out, most_values, stored_densities,
 from descentcast.encoding import draw_views
 from descentcast.errors import ArgumentError
 from descentcast.kernels._excerpts import excerpt
+from descentcast.kernels._grid import hull_distance
 from descentcast.kernels._kernel import TransitionKernel
-from descentcast.kernels._read_rows import ReadRows, averaged, block_counts
+from descentcast.kernels._read_rows import ReadRows, block_counts, mixed
 from descentcast.language_models import LanguageModel
 
 # Unrefined mass a step, such that at most 1e-3 stays unrefined over a hundred.
@@ -35,6 +36,7 @@ class Reading:
         outside_mass: Mass outside digits, averaged over a sample of positions.
         pruned_mass: Largest unrefined mass of a density.
         lengths: Values of each run.
+        distance: Of each cell from the hull of the visited ones, in typical steps, shape (n,).
         streams: A generator for each replicate; none where there is one view of probed rows: nothing to resample.
     """
 
@@ -45,6 +47,7 @@ class Reading:
     outside_mass: float
     pruned_mass: float
     lengths: list[int]
+    distance: np.ndarray
     streams: list[np.random.Generator]
 
     @property
@@ -63,7 +66,7 @@ class Reading:
         for rng in self.streams:
             drawn, counts = rng.integers(0, views, size=views), block_counts(self.lengths, rng)
             pairs = zip(self.parts, self.rules, strict=True)
-            found.append(averaged([part.resampled(rule, drawn, counts) for part, rule in pairs]))
+            found.append(mixed([part.resampled(rule, drawn, counts) for part, rule in pairs], self.distance))
         return found
 
 
@@ -86,8 +89,9 @@ def read_kernel(
         edges: The grid, shape (n + 1,).
         digits: Digits a value.
         views: How many views.
-        rows: "visited": read rows at their visits; "probed": every row after the whole context; "both": the even
-            mixture of the two, or probed rows alone where the runs are longer than the model reads.
+        rows: "visited": read rows at their visits; "probed": every row after the whole context; "both": the mixture
+            of the two, even where runs went (see `mixed`), or probed rows alone where the runs are longer than the
+            model reads.
         completion: How rows that were not read are completed.
         rng: For views and resamples.
         tick: Called with the number of views read so far.
@@ -118,7 +122,7 @@ def read_kernel(
         outside.append(found.outside)
         pruned = max(pruned, float(found.pruned.max()))
         tick(k + 1)
-    lengths = [len(column) for column in columns]
+    lengths, distance = [len(column) for column in columns], hull_distance(columns, edges)
     # Sinkhorn takes seconds a completion; it is far from what tells rules apart.
     cheap = "quantile" if completion == "sinkhorn" else completion
     parts = parts_of(np.stack(read), cells, edges, rows)
@@ -130,13 +134,14 @@ def read_kernel(
     given = np.mean([part.foretold(rule, lengths) for part, rule in zip(parts, rules, strict=True)], axis=0)
     arrived = np.setdiff1d(np.arange(len(cells)), np.cumsum([0, *lengths]))
     return Reading(
-        kernel=averaged(kernels),
+        kernel=mixed(kernels, distance),
         parts=parts,
         rules=rules,
         log_score=float(np.log(np.maximum(given / np.diff(edges)[cells[arrived]], FLOOR)).mean()),
         outside_mass=float(np.concatenate(outside).mean()),
         pruned_mass=pruned,
         lengths=lengths,
+        distance=distance,
         streams=rng.spawn(0 if rows == PROBED and views == 1 else REPLICATES),
     )
 

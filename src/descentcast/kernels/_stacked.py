@@ -20,7 +20,7 @@ from descentcast.kernels._beginnings import Fold, forward_folds
 from descentcast.kernels._classical import source_of
 from descentcast.kernels._conditional_density import KernelDensityKernel
 from descentcast.kernels._discrepancy import learnt, moved, sizes
-from descentcast.kernels._grid import as_trajectories, grids_of, one_step_spread
+from descentcast.kernels._grid import as_trajectories, grids_of, hull_distance
 from descentcast.kernels._held_out import HeldOut, covered, score
 from descentcast.kernels._in_context import InContextKernel
 from descentcast.kernels._kernel import Evidence, TransitionKernel
@@ -227,7 +227,7 @@ def _stack(
     """Score the members' earlier kernels on what came next, and mix their final ones."""
     held_out = [score(forward, folds, columns, edges) for forward in earlier]
     mixture = mixture_of(np.log(np.stack([h.mass for h in held_out])))
-    visits, distance = _visits(columns, edges), _distance(columns, edges)
+    visits, distance = _visits(columns, edges), hull_distance(columns, edges)
     rests = _Coordinate(kernels[0], held_out, mixture, np.nan, distance, _beyond(kernels), {})
     rows = rests.rows(mixture.weights)
     weight = (rows * np.column_stack([kernel.evidence.weight for kernel in kernels])).sum(axis=1)
@@ -262,18 +262,6 @@ def _mixed_forward(
 def _visits(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
     """Return how many values lie in each cell, shape (n,)."""
     return np.histogram(np.concatenate(columns), edges)[0].astype(np.float64)
-
-
-def _distance(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
-    """Return how far each cell is from the hull of the visited ones, in typical steps; infinite without one."""
-    seen = np.flatnonzero(_visits(columns, edges))
-    if not len(seen):
-        return np.full(len(edges) - 1, np.inf)
-    present, following = np.concatenate([c[:-1] for c in columns]), np.concatenate([c[1:] for c in columns])
-    scale = max(one_step_spread(present, following), float(np.diff(edges).max()))
-    centres = (edges[:-1] + edges[1:]) / 2
-    outside = np.maximum(np.maximum(edges[seen[0]] - centres, centres - edges[seen[-1] + 1]), 0.0)
-    return outside / scale
 
 
 def _beyond(kernels: list[TransitionKernel]) -> np.ndarray:
