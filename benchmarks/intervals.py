@@ -40,7 +40,11 @@ def main() -> None:
     horizon, certain, level = (suite.judging[name] for name in ("horizon", "certain", "level"))
     members = [
         dc.RecalibratedKernel(member)
-        for member in (dc.InContextKernel(model, views=arguments.views), dc.LocalLinearKernel(), dc.KernelDensityKernel())
+        for member in (
+            dc.InContextKernel(model, views=arguments.views),
+            dc.LocalLinearKernel(),
+            dc.KernelDensityKernel(),
+        )
     ]
     found: dict[tuple[float, float, str], dict[str, list[float]]] = {}
     for problem in development_problems(arguments.problems):

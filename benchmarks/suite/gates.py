@@ -16,7 +16,7 @@ from benchmarks.suite.tables import (
     one_step_values,
     ratio,
 )
-from benchmarks.suite.whole_kernel import BOTH, HALF, HALF_OF_BOTH, LINEAR, MODEL, SETTINGS
+from benchmarks.suite.whole_kernel import HALF, LINEAR, MODEL, RECALIBRATED, SETTINGS
 
 TRAINED = ("adapter", "descent-small")
 GAUSSIAN = tuple(name for name, chain in REPORTING.items() if chain.gaussian)
@@ -62,17 +62,16 @@ def _one_step(model: str, values: Values) -> Iterator[Row]:
 
 def _ratios(model: str, values: dict[str, Values]) -> Iterator[Row]:
     for setting in SETTINGS:
-        for rows in (MODEL, BOTH):
+        for rows in (MODEL, RECALIBRATED):
             for place, limit in RATIOS.items():
                 if found := ratio(values[place], f"{model}, {rows}", setting, REPORTING):
                     yield _row(model, f"ratio to local-linear, {rows}, {place} cells, {setting}", found[0], limit)
-        for rows in (HALF, HALF_OF_BOTH):
-            if found := ratio(values["visited"], f"{model}, {rows}", setting, REPORTING):
-                yield _row(model, f"ratio to local-linear, {rows}, visited cells, {setting}", found[0], RATIO_OF_HALF)
+        if found := ratio(values["visited"], f"{model}, {HALF}", setting, REPORTING):
+            yield _row(model, f"ratio to local-linear, {HALF}, visited cells, {setting}", found[0], RATIO_OF_HALF)
 
 
 def _landing(model: str, values: Values) -> Iterator[Row]:
-    for rows in (MODEL, BOTH):
+    for rows in (MODEL, RECALIBRATED):
         families = [family for name, _, family in values if name == f"{model}, {rows}"]
         if not families:
             continue

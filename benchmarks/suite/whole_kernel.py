@@ -13,7 +13,7 @@ from benchmarks.suite.measures import averaged, compare
 from benchmarks.suite.one_step import CLASSICAL, DIGITS, VIEWS
 
 import descentcast as dc
-from descentcast.kernels import Evidence, KernelEstimator, TransitionKernel, default_edges
+from descentcast.kernels import Evidence, KernelEstimator, RecalibratedKernel, TransitionKernel, default_edges
 from descentcast.language_models import LanguageModel
 from descentcast.trajectories import Trajectories
 
@@ -21,9 +21,12 @@ VALUES = 240
 SETTINGS = {"1 run": 1, "4 runs": 4}
 PLACES = ("visited", "inside", "outside")
 TRUE, LINEAR = "true kernel", "local-linear"
-# A language model's rows: read at visits, probed, the even mixture of the two, and mixtures with local-linear.
+# A language model's rows: read at visits, probed, the mixture of the two; that (or the only one there is) recalibrated,
+# and its even mixture with local-linear.
 VISITED, MODEL, BOTH = "visited", "probed", "visited and probed"
-HALF, HALF_OF_BOTH = "half and half", "visited and probed, half and half"
+RECALIBRATED, HALF = "recalibrated", "recalibrated, half and half"
+# Classical estimators that are shown recalibrated too.
+MENDED = (LINEAR, "conditional density")
 # Landings: unseen starts, horizon, simulated runs a start.
 STARTS, HORIZON, SIMULATED = 9, 60, 5_000
 
@@ -51,13 +54,10 @@ def whole_kernel(chain: Chain, seed: int, model: LanguageModel | None, settings:
         started = time.perf_counter()
         if model is None:
             kernels |= {other: fitted(estimator, runs, edges) for other, estimator in CLASSICAL.items()}
+            kernels |= {f"{o}, {RECALIBRATED}": fitted(RecalibratedKernel(CLASSICAL[o]), runs, edges) for o in MENDED}
         else:
             kernels |= read(model, runs, edges, seed)
-            kernels |= {
-                half: half_and_half(kernels[name], kernels[LINEAR])
-                for name, half in ((MODEL, HALF), (BOTH, HALF_OF_BOTH))
-                if name in kernels
-            }
+            kernels[HALF] = half_and_half(kernels[RECALIBRATED], kernels[LINEAR])
         seconds = time.perf_counter() - started
         places = place_of(kernels[LINEAR])
         by_place = {
@@ -76,13 +76,17 @@ def whole_kernel(chain: Chain, seed: int, model: LanguageModel | None, settings:
 
 
 def read(model: LanguageModel, runs: Trajectories, edges: np.ndarray, seed: int) -> dict[str, TransitionKernel]:
-    """Return a language model's kernels: its rows at visits alone if it was not trained on restarts, else all three."""
-    if not model.restarts:
-        return {VISITED: fitted(dc.InContextKernel(model, DIGITS, VIEWS, "visited", random_state=seed), runs, edges)}
-    estimator = dc.InContextKernel(model, DIGITS, VIEWS, "both", random_state=seed)
-    both, (reading,) = fitted(estimator, runs, edges), estimator._readings
-    visited, probed = (part.kernel(rule, "quantile") for part, rule in zip(reading.parts, reading.rules, strict=True))
-    return {VISITED: visited, MODEL: probed, BOTH: both}
+    """Return a language model's kernels: its rows at visits alone if it was not trained on restarts, else all three.
+
+    And what it is recalibrated.
+    """
+    estimator = RecalibratedKernel(dc.InContextKernel(model, DIGITS, VIEWS, random_state=seed))
+    mended, read = fitted(estimator, runs, edges), estimator.estimator_
+    assert isinstance(read, dc.InContextKernel)
+    (reading,) = read._readings
+    parts = [part.kernel(rule, "quantile") for part, rule in zip(reading.parts, reading.rules, strict=True)]
+    names = (VISITED, MODEL, BOTH) if model.restarts else (VISITED,)
+    return dict(zip(names, [*parts, reading.kernel], strict=False)) | {RECALIBRATED: mended}
 
 
 def fitted(estimator: KernelEstimator, runs: Trajectories, edges: np.ndarray) -> TransitionKernel:

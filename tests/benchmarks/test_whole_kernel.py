@@ -7,8 +7,8 @@ from benchmarks.suite.measures import compare
 from benchmarks.suite.whole_kernel import (
     BOTH,
     HALF,
-    HALF_OF_BOTH,
     MODEL,
+    RECALIBRATED,
     TRUE,
     VISITED,
     half_and_half,
@@ -93,13 +93,12 @@ def test_places_follow_the_visits():
 def test_a_model_is_compared_with_local_linear_on_the_same_runs(fake_model):
     found = whole_kernel(REPORTING["quadratic"], 0, fake_model, {"4 runs": 4})["4 runs"]
     classical = whole_kernel(REPORTING["quadratic"], 0, None, {"4 runs": 4})["4 runs"]
-    assert set(found["rows"]) == {VISITED, MODEL, BOTH, HALF, HALF_OF_BOTH, "local-linear"}
+    assert set(found["rows"]) == {VISITED, MODEL, BOTH, RECALIBRATED, HALF, "local-linear"}
     assert found["rows"]["local-linear"] == classical["rows"]["local-linear"]
     distance = {name: rows["visited"]["bhattacharyya"] for name, rows in found["rows"].items()}
     # The distance is convex in a law.
     for one, two, mixture in (
-        ("local-linear", MODEL, HALF),
-        ("local-linear", BOTH, HALF_OF_BOTH),
+        ("local-linear", RECALIBRATED, HALF),
         (VISITED, MODEL, BOTH),
     ):
         assert distance[mixture] <= (distance[one] + distance[two]) / 2 + 1e-9
