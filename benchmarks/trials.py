@@ -1,12 +1,14 @@
 """Virtual trials: how often they are wrong, what they find, and how many real runs they are worth.
 
-    python benchmarks/trials.py [--parts reporting digits zero-shot development] [--blocks 24] [--quick] [--table]
+    python benchmarks/trials.py [--parts reporting digits digits_fresh digits_half zero-shot development] [--blocks 24]
+        [--quick] [--table]
 
 Families, pairs and numbers are fixed in benchmarks/trials.toml. Kernels are local-linear (the default stack takes
 twenty times as long); their parameters are the package's own. A unit is 4 + 4 runs of a family and effect, kept as a
 line of JSON in benchmarks/results/trials: what was stopped goes on where it was. The runs of a block (one unit of each
 effect and two nulls: 24 runs of the base setting, 4 of each other) are put together at random into trials that share no
-run, four times over; different blocks share nothing. `--table` prints what there is.
+run with another trial of as many runs and the same effect; different blocks share nothing. `--table` prints what there
+is. digits_half is trials of the first halves of the runs of digits_fresh, whose ends are foretold.
 
 Columns, with standard errors over blocks:
     false      nulls called different at 5 %
@@ -40,13 +42,19 @@ from benchmarks.suite.trials_zero_shot import zero_shot, zero_shot_table
 
 RESULTS = Path(__file__).parent / "results" / "trials"
 KERNELS = "local-linear"
-VERSION = "1"
+# Of what units say, and of the true means.
+VERSION, TRUTHS = "2", "1"
 RUNS = DESIGN["design"]["runs"]
 METHODS = ("virtual trial", "Welch", "pooled prior")
-PARTS = ("reporting", "digits", "zero-shot", "development")
+PARTS = ("reporting", "digits", "digits_fresh", "digits_half", "zero-shot", "development")
+TRAININGS = {
+    "digits": "Real training: digits",
+    "digits_fresh": "Real training: digits, fresh pairs",
+    "digits_half": "Real training: digits, fresh pairs, runs known up to their half",
+}
 SECOND = 1_000_000
-# How often the runs of a block are put together anew.
-PAIRINGS = 4
+# How often the runs of a block are put together.
+PAIRINGS = 1
 
 
 def units(part: str, blocks: int, names: list[str] | None) -> Iterable[tuple[Family, str, int]]:
@@ -79,14 +87,14 @@ def compute(store: Store, part: str, blocks: int, names: list[str] | None) -> No
 
 def truths(store: Store, part: str) -> None:
     """Simulate the true means that are missing."""
-    done = store.done(f"{part}-truth", KERNELS, VERSION)
+    done = store.done(f"{part}-truth", KERNELS, TRUTHS)
     for family in families(part):
         for arm in ("base", "small", "large"):
             if (f"{family.name}/{arm}", 0) not in done:
                 rng = generator(family.name, arm, "truth")
                 mean, sd, error = family.truth(family.problem(arm), DESIGN["design"]["truth"], rng)
                 values = {"mean": mean, "sd": sd, "error": error}
-                store.add(Unit(f"{part}-truth", KERNELS, f"{family.name}/{arm}", 0), VERSION, values)
+                store.add(Unit(f"{part}-truth", KERNELS, f"{family.name}/{arm}", 0), TRUTHS, values)
 
 
 def judged(store: Store, part: str) -> list[dict[str, Any]]:
@@ -121,7 +129,7 @@ def clusters(store: Store, part: str) -> dict[tuple[str, int], dict[str, list[Sa
 def paired(
     pools: dict[str, list[Said]], effect: str, n: int, rng: np.random.Generator
 ) -> Iterable[tuple[list[Said], list[Said]]]:
-    """Yield trials of n runs an arm that share no run, the runs of a block put together at random."""
+    """Yield trials of n runs an arm, the runs of a block put together at random; none shares a run with another."""
     base = [pools["base"][i] for i in rng.permutation(len(pools["base"]))]
     if effect == "null":
         half = len(base) // 2
@@ -204,7 +212,7 @@ def development_table(store: Store) -> list[dict[str, Any]]:
         pools[f"{family}/{'base' if effect == 'null' else effect}"] += record["values"]["B"]
     rows = []
     for name, runs in sorted(pools.items()):
-        mean, within, sampling, _ = np.array(runs, dtype=float).T
+        mean, within, sampling, *_ = np.array(runs, dtype=float).T
         bias = (np.nanmean(mean) - truth[name]["mean"]) / np.sqrt(np.nanmean(within))
         row = {"family": name, "runs": len(runs), "phi": f"{np.nanvar(mean, ddof=1) / np.nanmean(sampling):.2f}"}
         row["bias"] = f"{bias:+.2f} ± {np.nanstd(mean) / np.sqrt(len(runs) * np.nanmean(within)):.2f}"
@@ -222,8 +230,9 @@ def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
         found["Simulated families, all"] = table(entries, None)
         found["Simulated families by kind"] = table(entries, "kind")
         found["Simulated families, one by one"] = table(entries, "family")
-    if store.records("digits"):
-        found["Real training: digits"] = training.table(store, "digits", entries_of=entries_of_training)
+    for part, title in TRAININGS.items():
+        if store.records(part):
+            found[title] = training.table(store, part, entries_of=entries_of_training)
     if store.records("zero-shot"):
         found["Zero-shot arms"] = zero_shot_table(store)
     if store.records("development"):
@@ -239,7 +248,7 @@ def entries_of_training(a: list[Said], b: list[Said], earlier: np.ndarray, real:
 def main() -> None:
     """Compute what is missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:3])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS[:5])
     parser.add_argument("--blocks", type=int, default=None, help="blocks of each family and effect")
     parser.add_argument("--families", nargs="+", help="those of a part to compute; by default all")
     parser.add_argument("--quick", action="store_true", help="one block each, in a folder that is thrown away")
@@ -254,8 +263,8 @@ def main() -> None:
         if part in ("reporting", "development"):
             planned = DESIGN["design"]["blocks"][part]
             compute(store, part, 1 if arguments.quick else arguments.blocks or planned, arguments.families)
-        elif part == "digits":
-            training.compute(store, "digits")
+        elif part in TRAININGS:
+            training.compute(store, part)
         else:
             zero_shot(store, 2 if arguments.quick else 12)
     found = tables(store)

@@ -11,29 +11,33 @@ from benchmarks.suite.store import Store, Unit
 from benchmarks.suite.trials_families import DESIGN
 from benchmarks.suite.trials_units import EARLIER, Said, evidence, generator, trials
 
-FILE = Path(__file__).parents[1] / "data" / "trials_digits.npz"
-KERNELS, VERSION = "local-linear", "1"
-# Of 40 real runs an arm these many are given to trials; all of them are the truth.
-GIVEN = 16
-BASE, NULL = "base", "again"
+DATA = Path(__file__).parents[1] / "data"
+KERNELS, VERSION = "local-linear", "2"
+# Of 40 real runs an arm these many are given to trials, whole or their first half; all of them are the truth.
+GIVEN = {"digits": 16, "digits_fresh": 16, "digits_half": 8}
+BASE, NULL, EFFECTS = "base", "again", "pairs with an effect"
 
 
 def arms(part: str) -> dict[str, np.ndarray]:
     """Return the recorded runs of each arm, shape (runs, steps + 1)."""
-    with np.load(FILE) as file:
-        return {name.split("/")[1]: file[name].astype(np.float64) for name in file.files if name.startswith(f"{part}/")}
+    name = "digits" if part == "digits" else "digits_fresh"
+    with np.load(DATA / f"trials_{name}.npz") as file:
+        found = {tuple(key.split("/")): file[key] for key in file.files}
+    return {arm: runs.astype(np.float64) for (group, arm), runs in found.items() if group == name}
 
 
-def compute(store: Store, part: str, given: int = GIVEN) -> None:
+def compute(store: Store, part: str) -> None:
     """Compute what each given run says, two arms at a time."""
-    recorded = arms(part)
+    recorded, given = arms(part), GIVEN[part]
+    steps = recorded[BASE].shape[1] - 1
+    known = steps // 2 + 1 if part == "digits_half" else steps + 1
     names = list(recorded)
     done = store.done(part, KERNELS, VERSION)
     for pair in zip(names[::2], names[1::2] if len(names) % 2 == 0 else [*names[1::2], BASE], strict=True):
         if ("+".join(pair), 0) in done:
             continue
         start = time.process_time()
-        said = evidence({name: recorded[name][:given] for name in pair}, "final", recorded[BASE].shape[1] - 1, None, 0)
+        said = evidence({name: recorded[name][:given, :known] for name in pair}, "final", steps, None, 0)
         seconds = time.process_time() - start
         store.add(Unit(part, KERNELS, "+".join(pair), 0), VERSION, said, seconds=seconds)
 
@@ -52,6 +56,8 @@ def table(store: Store, part: str, entries_of: Callable[..., list[dict[str, Any]
         earlier = ends[BASE].std(ddof=1) * generator(part, pair, len(groups)).standard_normal(EARLIER)
         for entry in entries_of(a, b, earlier, real):
             groups[pair, entry["runs"], entry["method"]].append(entry)
+            if real[1]:
+                groups[EFFECTS, entry["runs"], entry["method"]].append(entry)
     rows = []
     for (pair, n, method), own in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1])):
         row = {"pair": pair, "runs": n, "method": method, "trials": len(own), **_truth(pair, ends)}
@@ -81,7 +87,7 @@ def _trials(
 
 def _truth(pair: str, ends: dict[str, np.ndarray]) -> dict[str, str]:
     if pair not in ends or pair == NULL:
-        return {"effect / sd": "0"}
+        return {"effect / sd": "" if pair == EFFECTS else "0"}
     a, b = ends[BASE], ends[pair]
     sd = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / 2)
     error = np.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))

@@ -48,7 +48,7 @@ def evidence(
     trial = dc.Trial(runs, outcome, better, starts=starts, steps=steps, estimator=dc.LocalLinearKernel())
     found = trial.run(replicates=VIRTUAL * most, random_state=seed)
     return {
-        name: [[run.mean, run.within, run.sampling, run.real, *run.late, *run.whole] for run in each]
+        name: [[run.mean, run.within, run.sampling, run.real, *run.late, *run.whole, run.unknown] for run in each]
         for name, each in zip(found.names, found.evidence, strict=True)
     }
 
@@ -67,7 +67,7 @@ def block(family: Family, effect: str, index: int, most: int = MOST) -> Record:
 def said(runs: list[list[float]]) -> list[Said]:
     """Return what runs say from what was kept of them."""
     known = [[float("nan") if v is None else v for v in run] for run in runs]
-    return [Said(*run[:4], late=(run[4], run[5]), whole=(run[6], run[7])) for run in known]
+    return [Said(*run[:4], late=(run[4], run[5]), whole=(run[6], run[7]), unknown=run[8]) for run in known]
 
 
 def trials(record: Record, n: int) -> Iterator[tuple[list[Said], list[Said]]]:

@@ -10,7 +10,7 @@ from benchmarks.suite.trials_units import ALPHA, LEVEL, VIRTUAL, generator
 
 import descentcast as dc
 
-KERNELS, VERSION = "local-linear", "1"
+KERNELS, VERSION, TRUTHS = "local-linear", "2", "1"
 PART, RUNS = "zero-shot", 2
 TRUTH = 4000
 
@@ -45,7 +45,7 @@ def zero_shot(store: Store, repeats: int) -> None:
 def _truths(store: Store, known: dict[str, Family]) -> dict[str, dict[str, float]]:
     """Return the true effects and the spreads, simulated where they are missing."""
     part = f"{PART}-truth"
-    done = store.done(part, KERNELS, VERSION)
+    done = store.done(part, KERNELS, TRUTHS)
     for name in DESIGN["zero_shot"]["families"]:
         family = known[name]
         base = family.problem("base")
@@ -55,7 +55,7 @@ def _truths(store: Store, known: dict[str, Family]) -> dict[str, dict[str, float
                 seeds = [generator(PART, name, step, i) for i in range(2)]
                 here, other = (family.truth(p, TRUTH, rng) for p, rng in zip((base, there), seeds, strict=True))
                 values = {"true": other[0] - here[0], "sd": float(np.hypot(here[1], other[1]))}
-                store.add(Unit(part, KERNELS, f"{name}/{step}", 0), VERSION, values)
+                store.add(Unit(part, KERNELS, f"{name}/{step}", 0), TRUTHS, values)
     return {r["family"]: r["values"] for r in store.records(part)}
 
 

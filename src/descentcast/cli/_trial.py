@@ -20,6 +20,12 @@ SHOWN_OF_ARMS = ("arm", "runs", "mean", "low", "high", "iqm", "q5", "q95", "p_di
 @click.option("--metric", help="The recorded column that is compared; by default the only one, or the first.")
 @click.option("--better", type=click.Choice(["lower", "higher"]), default="lower", help="Which outcomes are better.")
 @click.option("--steps", type=int, help="Horizon in recorded steps; by default as many as every run has.")
+@click.option(
+    "--unfinished",
+    type=click.Choice(["extend", "kernels"]),
+    default="extend",
+    help="Runs that ended before the horizon: foretell their ends, or use them for kernels alone.",
+)
 @click.option("--contrasts", type=click.Choice(["pairs", "control"]), default="pairs", help="control: with the first.")
 @click.option("--rope", type=float, help="Differences up to this are called equivalent.")
 @click.option("--replicates", default=1000, help="Virtual runs an arm.")
@@ -32,6 +38,7 @@ def trial(
     metric: str | None,
     better: str,
     steps: int | None,
+    unfinished: str,
     contrasts: str,
     rope: float | None,
     replicates: int,
@@ -47,7 +54,7 @@ def trial(
     runs = {name: dc.read(path, read) for name, path in zip(names, arms, strict=True)}
     folder = dc.reports.writable(out) if out else None
     result = dc.Trial(
-        runs, outcome, better, steps=steps, contrasts=contrasts, rope=rope, coordinate=metric
+        runs, outcome, better, steps=steps, contrasts=contrasts, rope=rope, coordinate=metric, unfinished=unfinished
     ).run(replicates, seed)  # fmt: skip
     notes = [f"{name}: {note}" for name, recorded in runs.items() for note in reading_notes(recorded)]
     summary = result.to_dict() | {"reading": notes}
