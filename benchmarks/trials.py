@@ -16,7 +16,8 @@ Columns, with standard errors over blocks:
     power      effects, small and large, called different in the right direction
     interval   real runs an arm whose t-interval is as wide, the median of what the trial says of itself
     error      real runs an arm whose mean squared error is as small: variance of outcomes over that of the effect
-For real training `called` is false positives where there is no effect and power where there is one.
+For real training `called` is false positives where there is no effect and power where there is one. How the prior was
+fitted is in benchmarks/suite/trials_fit.py.
 """
 
 import argparse
@@ -237,6 +238,9 @@ def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
         found["Zero-shot arms"] = zero_shot_table(store)
     if store.records("development"):
         found["Development: what the prior rests on"] = development_table(store)
+        found["Development families by kind, on which the prior was fitted"] = table(
+            judged(store, "development"), "kind"
+        )
     return found
 
 

@@ -14,14 +14,14 @@ from benchmarks.suite.trials_units import EARLIER, Said, evidence, generator, tr
 DATA = Path(__file__).parents[1] / "data"
 KERNELS, VERSION = "local-linear", "2"
 # Of 40 real runs an arm these many are given to trials, whole or their first half; all of them are the truth.
-GIVEN = {"digits": 16, "digits_fresh": 16, "digits_half": 8}
+GIVEN = {"breast_cancer": 24, "digits": 16, "digits_fresh": 16, "digits_half": 8}
 BASE, NULL, EFFECTS = "base", "again", "pairs with an effect"
 
 
 def arms(part: str) -> dict[str, np.ndarray]:
     """Return the recorded runs of each arm, shape (runs, steps + 1)."""
-    name = "digits" if part == "digits" else "digits_fresh"
-    with np.load(DATA / f"trials_{name}.npz") as file:
+    name = "digits_fresh" if part == "digits_half" else part
+    with np.load(DATA / f"trials_{'digits_fresh' if name == 'digits_fresh' else 'digits'}.npz") as file:
         found = {tuple(key.split("/")): file[key] for key in file.files}
     return {arm: runs.astype(np.float64) for (group, arm), runs in found.items() if group == name}
 

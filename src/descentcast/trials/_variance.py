@@ -155,6 +155,7 @@ class VariancePrior:
             dof=np.stack([np.broadcast_to(d, total.shape), total], axis=-1),
             scales=np.stack([np.broadcast_to(c, total.shape), (d * c + S) / total], axis=-1),
             seen=seen,
+            evidence=float(np.logaddexp.reduce(prior + of_arm.sum(axis=1))),
         )
 
     def biases(self, against: Sequence[float], runs: Sequence[float]) -> Float[np.ndarray, "B"]:
@@ -202,6 +203,7 @@ class VariancePosterior:
         dof: Degrees of freedom, shape (K, A, 2).
         scales: Scales, shape (K, A, 2).
         seen: What the runs have seen of the starts.
+        evidence: Log marginal likelihood of the squares between runs.
     """
 
     components: Float[np.ndarray, "K"]
@@ -209,6 +211,7 @@ class VariancePosterior:
     dof: Float[np.ndarray, "K A 2"]
     scales: Float[np.ndarray, "K A 2"]
     seen: Seen
+    evidence: float
 
     def nodes(self, component: int, arm: int) -> tuple[Float[np.ndarray, "J"], Float[np.ndarray, "J"]]:
         """Return values of phi of an arm in a component and their probabilities, by a Gauss rule."""
