@@ -31,7 +31,7 @@ def test_norms_and_distances_of_any_shapes_in_any_blocks(given_, dtype, block):
         starts = [a.copy() for a in arrays()]
         assert max(a.size for a in starts) <= block
         np.testing.assert_allclose(_host.norm(arrays()), np.linalg.norm(flat(tensors)), rtol=1e-6)
-        gradients = _host.gradients(tensors)
+        gradients = _host.HostGradients(tensors)()
         assert gradients is not None
         expected = np.linalg.norm(flat([t.grad for t in tensors[1:]])) if tensors[1:] else 0.0
         np.testing.assert_allclose(_host.norm(gradients), expected, rtol=1e-6)
@@ -74,6 +74,23 @@ def test_a_projection_is_the_same_by_either_way():
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
 
+def test_gradients_in_new_memory_or_in_another_order_are_seen_as_they_are():
+    draw = torch.Generator().manual_seed(0)
+    weights = [torch.zeros(4, 3), torch.zeros(()), torch.zeros(0, 2)]
+    gradients, kept = _host.HostGradients(weights), []
+    for i in range(3 * _host.MOST_PLACES):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=draw)
+            kept.append(weight.grad)  # So that the next one is elsewhere.
+        assert _host.norm(gradients() or []) == pytest.approx(np.linalg.norm(flat([w.grad for w in weights])), rel=1e-6)
+        weights[0].grad.mul_(i)  # The same memory, other numbers.
+        assert _host.norm(gradients() or []) == pytest.approx(np.linalg.norm(flat([w.grad for w in weights])), rel=1e-6)
+    weights[0].grad = torch.ones(3, 4).t()
+    assert gradients() is None
+    weights[0].grad = None
+    assert len(gradients() or []) == 1
+
+
 @pytest.mark.filterwarnings("ignore:Using backward.. with create_graph")
 @pytest.mark.parametrize("odd", ["sparse", "graph"])
 def test_gradients_that_numpy_cannot_see_are_left_to_torch(odd):
@@ -84,7 +101,7 @@ def test_gradients_that_numpy_cannot_see_are_left_to_torch(odd):
         for _ in range(2):
             optimizer.zero_grad()
             (table(torch.tensor([1, 1, 2])) ** 2).sum().backward(create_graph=odd == "graph")
-            assert _host.gradients(list(table.parameters())) is None
+            assert _host.HostGradients(list(table.parameters()))() is None
             optimizer.step()
             table.weight.grad = None
             nn.init.ones_(table.weight)

@@ -1,5 +1,6 @@
 """Loops as people write them, recorded without a change; every value against what the loop itself computed."""
 
+import functools
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 
 import descentcast as dc
 from descentcast.errors import ArgumentError, DataError
-from descentcast.trajectories.recording._backward import _listeners
+from descentcast.trajectories.recording import _backward
 
 ORIGINALS = torch.autograd.backward, torch.amp.GradScaler.scale
 
@@ -17,7 +18,7 @@ ORIGINALS = torch.autograd.backward, torch.amp.GradScaler.scale
 @pytest.fixture(autouse=True)
 def _nothing_stays_patched():
     yield
-    assert _listeners == []
+    assert _backward._listeners == ()
     assert (torch.autograd.backward, torch.amp.GradScaler.scale) == ORIGINALS
 
 
@@ -141,6 +142,59 @@ def test_closures_count_once():
     run = recorder.trajectory()
     np.testing.assert_allclose(run.values, first, rtol=1e-6)
     assert "batch" not in run.setting, "several evaluations a step: the batch size cannot be told"
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_closure_that_fails_leaves_the_next_step_its_own_loss(by_name):
+    """Of a closure's losses those of its first evaluation count, together; a step that failed is no step."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    expected, calls = [], []
+
+    def closure(x, y, fails):
+        optimizer.zero_grad()
+        halves = [nn.functional.mse_loss(model(x), y) / 2, nn.functional.l1_loss(model(x), y) / 2]
+        for half in halves:
+            half.backward()
+        calls.append(1)
+        if fails:
+            raise RuntimeError("out of memory")
+        expected.append(sum(half.item() for half in halves))
+        return sum(halves)
+
+    with dc.record(optimizer, model, ["loss", "gradient_norm"]) as recorder:
+        for i, (x, y) in enumerate(batches(6)):
+            try:
+                step = functools.partial(closure, x, y, i in (1, 4))
+                optimizer.step(closure=step) if by_name else optimizer.step(step)
+            except RuntimeError:
+                continue
+            if i == 2:  # A step of the usual kind after one with a closure.
+                optimizer.zero_grad()
+                loss = nn.functional.mse_loss(model(x), y)
+                loss.backward()
+                expected.append(loss.item())
+                optimizer.step()
+    run = recorder.trajectory()
+    assert len(calls) == 6
+    assert run.steps.tolist() == list(range(5))
+    np.testing.assert_allclose(run.values[:, 0], expected, rtol=1e-6)
+
+
+def test_a_batch_that_fails_within_the_loop_is_forgotten_with_its_gradients():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    expected = []
+    with dc.record(optimizer, model) as recorder:
+        for i, (x, y) in enumerate(batches(5)):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(x), y)
+            loss.backward()
+            if i == 2:
+                continue  # As where an exception was caught.
+            expected.append(loss.item())
+            optimizer.step()
+    np.testing.assert_allclose(recorder.trajectory().values[:, 0], expected, rtol=1e-6)
 
 
 def test_two_optimizers_hear_their_own_losses():

@@ -15,7 +15,8 @@ Listener = Callable[[torch.Tensor], None]
 
 UNSCALED = "_descentcast_unscaled"
 
-_listeners: list[Listener] = []
+_listeners: tuple[Listener, ...] = ()  # Replaced, never changed: who walks over it needs no lock.
+_scaled = False  # Whether a factor may hide a loss: only then a loss is asked for what it was before.
 _restore: list[Callable[[], None]] = []
 _lock = threading.Lock()
 
@@ -25,16 +26,19 @@ def listen(listener: Listener) -> Callable[[], None]:
 
     Roots that come with gradients of their own, as in recomputed activations, are no losses and are left out.
     """
+    global _listeners
     with _lock:
-        _listeners.append(listener)
+        _listeners = (*_listeners, listener)
         if len(_listeners) == 1:
             _restore.extend(
                 [_wrap(torch.autograd, "backward", _hearing), _wrap(torch.amp.GradScaler, "scale", _noting)]
             )
 
     def end() -> None:
+        global _listeners
         with _lock:
-            _listeners.remove(listener)
+            at = _listeners.index(listener)
+            _listeners = _listeners[:at] + _listeners[at + 1 :]
             while not _listeners and _restore:
                 _restore.pop()()
 
@@ -58,8 +62,8 @@ def _hearing(original: Any) -> Any:
         if grad_tensors is None:
             for root in (tensors,) if isinstance(tensors, torch.Tensor) else tensors if _is_list(tensors) else ():
                 if isinstance(root, torch.Tensor) and root.numel() == 1:
-                    loss = getattr(root, UNSCALED, root)
-                    for listener in tuple(_listeners):
+                    loss = getattr(root, UNSCALED, root) if _scaled else root
+                    for listener in _listeners:
                         listener(loss)
         return original(tensors, grad_tensors, *rest, **options)
 
@@ -68,6 +72,8 @@ def _hearing(original: Any) -> Any:
 
 def _noting(original: Any) -> Any:
     def scale(self: Any, outputs: Any) -> Any:
+        global _scaled
+        _scaled = True
         scaled = original(self, outputs)
         if scaled is not outputs and isinstance(scaled, torch.Tensor):
             setattr(scaled, UNSCALED, outputs.detach())

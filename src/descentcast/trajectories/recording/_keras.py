@@ -54,7 +54,7 @@ class KerasRecorder(Adapter, keras.callbacks.Callback):
         )
         parameters = {v.path: v.value for v in model.trainable_weights}
         state = State(int(optimizer.iterations), model, optimizer, parameters)
-        meters = [step_size(lambda: [optimizer.learning_rate])]
+        meters = [step_size(lambda: [float(optimizer.learning_rate)])]
         meters += [item.bind(state) for item in observables_of(self._observables)]
         known = _described(optimizer) | dict(options.get("setting") or {})
         self.recording = Session(

@@ -1,7 +1,7 @@
 """What is recorded of a training, by name or as objects: loss, norms, distance, single weights, any function."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,7 +13,7 @@ import torch
 from descentcast import _checks
 from descentcast.errors import ArgumentError, DataError
 from descentcast.trajectories.recording._heavy_tail import HeavyTail
-from descentcast.trajectories.recording._host import HostArrays, blocks, distance, gradients, norm, on_host
+from descentcast.trajectories.recording._host import HostArrays, HostGradients, blocks, distance, norm, on_host
 from descentcast.trajectories.recording._projection import Projection
 from descentcast.trajectories.recording._state import Measured, Meter, Observable, State, norms, total
 
@@ -43,12 +43,12 @@ class GradientNorm:
     def bind(self, state: State) -> Meter:
         """Return the meter of the gradients' norm."""
         tensors = list(state.parameters.values())
-        host = on_host(tensors)
+        gradients = HostGradients(tensors) if on_host(tensors) else None
 
         def measure(state: State) -> float | list[torch.Tensor]:
-            arrays = gradients(tensors) if host else None
+            arrays = gradients() if gradients is not None else None
             if arrays is not None:
-                return norm(arrays) / (1.0 if state.scale is None else float(state.scale))
+                return norm(arrays) if state.scale is None else norm(arrays) / float(state.scale)
             with torch.no_grad():
                 found = norms(state.gradients)
                 return found if state.scale is None else list(torch._foreach_div(found, state.scale))  # pyright: ignore[reportPrivateImportUsage]
@@ -209,13 +209,14 @@ def observable(given: Given) -> Observable:
     raise ArgumentError(f"observables: {given!r} is unknown, must be one of {allowed}, an observable or a function")
 
 
-def step_size(rates: Callable[[], Sequence[Any]]) -> Meter:
+def step_size(rates: Callable[[], list[float]]) -> Meter:
     """Return the meter of the step size of each group of parameters, of those that there are at the beginning."""
     count = len(rates())
     names = ("step_size",) if count == 1 else tuple(f"step_size:{i}" for i in range(count))
 
     def measure(_: State) -> list[float]:
-        return [float(rate) for rate in rates()[:count]]
+        found = rates()
+        return found if len(found) == count else found[:count]
 
     return Meter(names, measure, plain=True)
 

@@ -99,11 +99,11 @@ class Recorder:
         self._every, self._chunk, self._run = checked(every, chunk, path, run)
         self._given = dict(setting or {})
         self._first_step = _checks.integer("first_step", first_step, low=0)
-        self._session: Session | None = None
+        self._session: Any = None  # A session once it has started; looked at in every step.
         self._endings: list[Callable[[], None]] = []
         self._losses: list[float | torch.Tensor] = []
-        self._heard_at = 0
-        self._in_step = False  # Within a step that evaluates the loss itself.
+        self._evaluates = False  # Whether the step evaluates the loss itself, by a closure.
+        self._evaluations = 0  # How often it has, counted while it does.
         self._batches: list[int] = []
 
     def __enter__(self) -> "Recorder":
@@ -124,7 +124,7 @@ class Recorder:
         groups = self._optimizer.param_groups
         parameters = named_parameters(self._model, groups)
         state = State(self._first_step, self._model, self._optimizer, parameters)
-        meters = [step_size(lambda: [group["lr"] for group in groups])] if all("lr" in g for g in groups) else []
+        meters = [step_size(lambda: [float(group["lr"]) for group in groups])] if all("lr" in g for g in groups) else []
         meters += [item.bind(state) for item in self._observables]
         self._session = Session(
             state,
@@ -198,17 +198,10 @@ class Recorder:
         return self._session
 
     def _hear(self, loss: torch.Tensor) -> None:
-        if self._session is None or not self._session.due:
+        if not self._session.due or self._evaluations > 1:  # A closure evaluates the loss again, at other parameters.
             return
-        version = self._weights[0]._version
-        if self._in_step and self._losses and version != self._heard_at:
-            return  # A closure evaluates the loss again, at other parameters.
-        for p in self._weights:
-            if p.grad is not None:
-                break
-        else:
+        if self._losses and all(p.grad is None for p in self._weights):
             self._losses = []  # What came before is not in the gradients.
-        self._heard_at = version
         # A number where reading it waits for nothing; elsewhere a copy, which the loop cannot change.
         self._losses.append(loss.item() if loss.is_cpu else loss.detach().clone().reshape(()))
 
@@ -217,35 +210,60 @@ class Recorder:
             first = next((a for a in (*arguments, *named.values()) if isinstance(a, torch.Tensor) and a.ndim), None)
             self._batches.append(len(first) if first is not None else 0)
 
-    def _before(self, optimizer: torch.optim.Optimizer, arguments: tuple, named: dict) -> None:
-        session = self._started
+    def _before(self, optimizer: torch.optim.Optimizer, arguments: tuple, named: dict) -> tuple[tuple, dict] | None:
+        session = self._session
+        if not session.due:
+            return None
         # Of the arguments the first is the optimizer itself, the next a closure.
-        self._in_step = (arguments[1] if len(arguments) > 1 else named.get("closure")) is not None
-        if session.due:
+        closure = arguments[1] if len(arguments) > 1 else named.get("closure")
+        self._evaluates = closure is not None
+        if closure is None:
             self._know(session.state)
-            session.measure("parameters")
-            if not self._in_step:
-                session.measure("gradients")
+            session.measure_all()
+            return None
+        session.measure("parameters")
+        counted = self._counted(closure)
+        return (
+            ((optimizer, counted, *arguments[2:]), named)
+            if arguments[1:]
+            else (arguments, named | {"closure": counted})
+        )
+
+    def _counted(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """Return a closure that says how often it was called, but only while it runs: it may fail."""
+        calls = 0
+
+        def evaluate() -> Any:
+            nonlocal calls
+            calls += 1
+            self._evaluations = calls
+            try:
+                return closure()
+            finally:
+                self._evaluations = 0
+
+        return evaluate
 
     def _after(self, optimizer: torch.optim.Optimizer, arguments: tuple, named: dict) -> None:
-        session = self._started
+        session = self._session
         overflow = getattr(optimizer, "found_inf", None)
         if overflow is not None and bool(overflow):  # A fused optimizer under GradScaler, which took no step.
             session.drop()
             self._losses = []
             return
-        if self._in_step and session.due:
-            self._know(session.state)
-            session.measure("gradients")
         if self._batches:
             self._note_batch(session)
-        self._losses, self._in_step = [], False
+        if session.due:
+            if self._evaluates:
+                self._know(session.state)
+                session.measure("gradients")
+            self._losses = []
         session.commit()
 
     def _know(self, state: State) -> None:
-        """Tell the state what is known of the loss and of the gradients' scale by now."""
-        state.heard = sum(self._losses[1:], start=self._losses[0]) if self._losses else None
-        state.scale = getattr(self._optimizer, "grad_scale", None)
+        """Tell the state what is known of the loss by now."""
+        losses = self._losses
+        state.heard = losses[0] if len(losses) == 1 else sum(losses[1:], start=losses[0]) if losses else None
 
     def _note_batch(self, session: Session) -> None:
         """Keep the batch size if the first step leaves no doubt: one input a loss."""

@@ -64,6 +64,7 @@ class Session:
             ]
             for moment in ("parameters", "gradients")
         }
+        self._quick = [m.measure for m in meters] if all(m.plain and m.every == 1 for m in meters) else None
         self._nothing: list[Measured | None] = [None] * len(meters)
         self._draft: list[Measured | None] | None = None  # The row of the present step.
         self._kept: list[tuple[int, list[Measured | None]]] = []  # Rows that wait for the next chunk.
@@ -94,6 +95,15 @@ class Session:
                 for i, every, measure in others:
                     if rows % every == 0:
                         draft[i] = measure(state)
+
+    def measure_all(self) -> None:
+        """Measure what is known of the present step, where its gradients are there before it is taken."""
+        if self._quick is None:
+            self.measure("parameters")
+            self.measure("gradients")
+        else:
+            state = self.state
+            self._draft = [measure(state) for measure in self._quick]
 
     def drop(self) -> None:
         """Forget the row of the present step: the step was not taken."""
@@ -217,6 +227,8 @@ class _Stream:
 
 def to_host(pending: Sequence[Measured]) -> np.ndarray:
     """Return measurements, equally many numbers each, as an array of shape (rows, numbers); one transfer in all."""
+    if set(map(type, pending)) == {float}:
+        return np.array(pending).reshape(-1, 1)
     flat = [part for value in pending for part in (value if isinstance(value, list | tuple) else (value,))]
     if set(map(type, flat)) == {float}:
         return np.array(flat).reshape(len(pending), -1)
@@ -230,7 +242,10 @@ def to_host(pending: Sequence[Measured]) -> np.ndarray:
 
 
 def _even(pending: Sequence[Measured]) -> bool:
-    return len({len(value) if isinstance(value, list | tuple) else -1 for value in pending}) == 1
+    kinds = set(map(type, pending))
+    if kinds == {list} or kinds == {tuple}:
+        return len(set(map(len, pending))) == 1  # pyright: ignore[reportArgumentType]
+    return not kinds & {list, tuple}
 
 
 def checked(every: Any, chunk: Any, path: str | Path | None, run: str | None) -> tuple[int, int, str]:

@@ -27,7 +27,6 @@ class State:
         optimizer: The optimizer, as it was given.
         parameters: The tensors that the optimizer moves, by name. Look, don't touch.
         heard: The loss whose gradient the step takes, where it is known: a number, or a scalar on its device.
-        scale: What the gradients are to be divided by, where an optimizer unscales them itself.
     """
 
     step: int
@@ -35,7 +34,11 @@ class State:
     optimizer: Any
     parameters: Mapping[str, torch.Tensor]
     heard: float | torch.Tensor | None = None
-    scale: torch.Tensor | None = None
+
+    @property
+    def scale(self) -> torch.Tensor | None:
+        """What the gradients are to be divided by, where an optimizer unscales them itself."""
+        return getattr(self.optimizer, "grad_scale", None)
 
     @property
     def loss(self) -> torch.Tensor | None:
