@@ -86,8 +86,8 @@ def run_demo(
         **options: `rows` and `completion` of `InContextKernel`.
 
     Returns:
-        The comparison: the language model, a local-linear kernel, the nearest minimum, and the truth by
-        `REAL_RUNS` real runs a start.
+        The comparison: the language model, a local-linear kernel as fitted and recalibrated, the nearest minimum, and
+        the truth by `REAL_RUNS` real runs a start.
     """
     problem = PhaseRetrieval()
     context = record_context(problem, seed)
@@ -99,12 +99,14 @@ def run_demo(
     assert isinstance(kernel, TransitionKernel)
     basins = [(kernel.edges[0], problem.separatrix), (problem.separatrix, kernel.edges[-1])]
     predicted = forecast(estimator, starts, HORIZON, basins=basins)
-    classical = forecast(LocalLinearKernel().fit(context, kernel.edges), starts, HORIZON, basins=basins)
+    mended = RecalibratedKernel(LocalLinearKernel()).fit(context, kernel.edges)
+    classical, corrected = (forecast(fit, starts, HORIZON, basins=basins) for fit in (mended.estimator_, mended))
     nearest = np.abs(starts[:, None] - problem.minima).argmin(axis=1)
     landings = {
         "truth": _frame(starts, problem, true_law(problem, starts, seed + 1)),
         "language model": predicted.landing,
         "local-linear": classical.landing,
+        "local-linear, recalibrated": corrected.landing,
         "nearest minimum": _frame(starts, problem, np.eye(3)[nearest]),
     }
     laws = {method: _probabilities(frame) for method, frame in landings.items()}
