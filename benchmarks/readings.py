@@ -1,4 +1,4 @@
-"""Ways to read a model: rows at visits, probed rows, and their mixture, on development problems with a simulator.
+"""Ways to read a model: rows at visits, probed, both, and recalibrated, on development problems with a simulator.
 
     python benchmarks/readings.py [--models smollm2-135m smollm2-135m@frozen descent-small] [--problems 12] [--views 4]
         [--out FOLDER] [--json]
@@ -25,10 +25,14 @@ from benchmarks.suite.engine import load
 
 import descentcast as dc
 from descentcast.kernels import TransitionKernel
-from descentcast.kernels._mixing import mix, tempered
+from descentcast.kernels._normal_scores import Transitions
 
 COLUMNS = ("visited", "between", "outside", "landing")
-LINEAR, DENSITY = "local-linear", "conditional density"
+CLASSICAL = {
+    "local-linear": dc.LocalLinearKernel(),
+    "conditional density": dc.KernelDensityKernel(),
+    "AR(1)": dc.AutoregressiveKernel(),
+}
 # By whether the model was trained on restarts.
 READINGS = {True: "both", False: "visited"}
 
@@ -74,10 +78,11 @@ def problem_of(model: str, number: int, views: int, folder: Path) -> dict[str, l
 
 def kernels(model: str, problem: Judged, views: int) -> Iterator[tuple[str, TransitionKernel]]:
     """Yield each kernel with its name."""
-    linear = dc.LocalLinearKernel().fit(problem.recorded, problem.edges).kernel_
     if not model:
-        yield LINEAR, linear
-        yield DENSITY, dc.KernelDensityKernel().fit(problem.recorded, problem.edges).kernel_
+        for name, estimator in CLASSICAL.items():
+            mended = dc.RecalibratedKernel(estimator).fit(problem.recorded, problem.edges)
+            yield name, mended.estimator_.kernel_
+            yield f"{name}, recalibrated", mended.kernel_
         return
     loaded = load(model)
     estimator = dc.InContextKernel(loaded, views=views, rows=READINGS[loaded.restarts])
@@ -87,10 +92,10 @@ def kernels(model: str, problem: Judged, views: int) -> Iterator[tuple[str, Tran
         "probed" if part.probed else "visited": part.kernel(rule, "quantile")
         for part, rule in zip(reading.parts, reading.rules, strict=True)
     } | {READINGS[loaded.restarts]: read}
+    seen = Transitions.of(problem.recorded.coordinate(0), problem.edges)
     for name, kernel in named.items():
         yield f"{model}, {name}", kernel
-        even = tempered(np.array([0.5, 0.5]), np.ones(len(kernel.matrix)))
-        yield f"{model}, {name}, and {LINEAR}", mix([kernel, linear], even)
+        yield f"{model}, {name}, recalibrated", seen.correction(kernel).apply(kernel)
 
 
 if __name__ == "__main__":
