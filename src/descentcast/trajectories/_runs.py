@@ -108,6 +108,8 @@ def _trajectory(one: Found, columns: Sequence[str] | None) -> Trajectory | str:
     if columns is None:
         once = (name for name, s in record.series.items() if len(s.values) == 1 and not s.aside and name not in names)
         notes += [f"{shown(name)} was recorded at one step only: no coordinate" for name in once]
+        odd = (name for name, s in record.series.items() if s.note and not len(s.values))
+        notes += [f"{shown(name)}: {record.series[name].note}" for name in odd]
     notes += [f"{shown(name)}: {note}" for name in names if (note := record.series[name].note)]
     first = parts[names[0]][0]
     if all(len(steps) == len(first) and (steps == first).all() for steps, _, _ in parts.values()):

@@ -88,10 +88,14 @@ def _names(path: Path, file: TextIO) -> list[str]:
         raise DataError(f"{path}: {'the first line must name the columns, it is blank' if blank else 'empty'}")
     if all(is_number(name) for name in names):
         raise DataError(f"{path}: the first line must name the columns, it holds numbers: {', '.join(names)[:60]}")
+    if len(names) == 1 and (odd := [sign for sign in ";\t" if sign in names[0]]):
+        raise DataError(f"{path}: the column names are separated by {odd[0]!r}, must be by commas")
+    seen: set[str] = set()
     for i, name in enumerate(names):
-        if not name or name in names[:i]:
+        if not name or name in seen:
             fault = f"is the second called {name!r:.60}" if name else "has no name"
             raise DataError(f"{path}: column {i + 1} {fault}: every column needs a name of its own")
+        seen.add(name)
     return names
 
 

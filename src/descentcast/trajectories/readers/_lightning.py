@@ -11,7 +11,7 @@ from descentcast.trajectories.readers._records import Record, flat, plain_settin
 from descentcast.trajectories.readers._tables import STEP, runs_of
 
 NAME, EPOCH, SETTINGS = "metrics.csv", "epoch", "hparams.yaml"
-MOST = 1_000_000  # characters of a file of settings
+MOST = 200_000  # characters of a file of settings, a second or two of parsing
 
 
 def is_lightning(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Parquet: a table with types, wide or long. Owns pyarrow."""
 
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from descentcast.trajectories.readers._records import clipped, missing
 from descentcast.trajectories.readers._tables import Table
 
 INDEX = "__index_level_"  # how pandas calls the index of a frame in a file
+MOST_CELLS = 500_000_000  # of a table in memory
 MOST_TEXT, MOST_PARTS = 100_000_000, 1_000_000  # of a file's description of itself, before its data is believed
 
 
@@ -36,9 +38,10 @@ def read_parquet(path: Path, text: Collection[str]) -> tuple[Table, tuple[str, .
             path, thrift_string_size_limit=MOST_TEXT, thrift_container_size_limit=MOST_PARTS
         ) as file:
             names = file.schema_arrow.names
-            for i, name in enumerate(names):
-                if name in names[:i]:
-                    raise DataError(f"{path}: column {i + 1} is the second called {name!r:.60}")
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise DataError(f"{path}: two columns are called {twice[0]!r:.60}")
+            if file.metadata.num_rows * len(names) > MOST_CELLS:  # A few bytes can stand for as many as one likes.
+                raise DataError(f"{path}: {file.metadata.num_rows} rows of {len(names)} columns are more than are read")
             found = file.read(use_threads=False)
             return {name: _column(found.column(name), name in text) for name in names if not name.startswith(INDEX)}, ()
     except (arrow.ArrowException, OSError, UnicodeDecodeError, OverflowError, MemoryError) as error:

@@ -110,8 +110,11 @@ TREES: dict[str, Callable[[tuple[Path, ...]], list[Record]]] = {
 
 
 def _well_formed(record: Record) -> Record:
-    series = {well_formed(name): points for name, points in record.series.items()}
-    return replace(record, run=well_formed(record.run), series=series)
+    series = {
+        well_formed(name): points if points.fault.isascii() else replace(points, fault=well_formed(points.fault))
+        for name, points in record.series.items()
+    }
+    return replace(record, run=well_formed(record.run), series=series, notes=tuple(map(well_formed, record.notes)))
 
 
 def is_address(given: object) -> bool:

@@ -1,6 +1,7 @@
 """From a table of cells to runs: wide (one column a coordinate) or long (run, step, name, value)."""
 
 import codecs
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +17,8 @@ from descentcast.trajectories.readers._records import Record, Series, clipped, s
 Table: TypeAlias = dict[str, np.ndarray]
 
 RUN, STEP, NAME, VALUE = "run", "step", "name", "value"
+LIKE_STEP = ("step", "_step", "steps", "global_step", "iteration", "iter")  # what else steps are called
+LIKE_NUMBER = re.compile(r"[-+]?(?=[^\d]*\d)[\d.,' \u00a0\u202f]+%?")  # as people write numbers
 CUT = "the last line is cut off: left out"
 
 
@@ -45,6 +48,8 @@ def runs_of(table: Table, path: Path, arm: str | None = None, notes: tuple[str, 
         raise DataError(f"{path}: a long table has the columns run (optional), step, name, value, not {columns}")
     groups = _groups(table, path, labels, kept)
     steps = _steps(path, table) if STEP in table else None
+    if steps is None and (like := [name for name in table if name.strip().lower() in LIKE_STEP]):
+        notes += (f"no column {STEP!r}: rows are numbered from 0, {shown(like[0])} is a column like others",)
     series = _long(table, path, groups, steps) if is_long else _wide(table, path, groups, steps, {STEP, *labels})
     return [
         Record(_run(label, groups), found, labels=dict(zip(labels, label, strict=True)), notes=notes)
@@ -85,9 +90,19 @@ def _wide(
         for name, (values, lacking, fault) in numbers.items():
             there = ~(lacking & ~nothing)[rows]
             chosen = (at, rows) if there.all() else (at[there], rows[there])
-            found[name] = Series(chosen[0], values[chosen[1]], fault) if len(values) else Series(at[:0], values, fault)
+            if len(values):
+                found[name] = Series(chosen[0], values[chosen[1]], fault)
+            else:
+                found[name] = Series(at[:0], values, fault, note=_like_numbers(table[name]))
         out.append(found)
     return out
+
+
+def _like_numbers(cells: np.ndarray) -> str:
+    """Return what is to be said of a column without a number, if it looks as if it should hold some."""
+    cell = next((cell for cell in cells if cell is not None), None)
+    like = isinstance(cell, str) and LIKE_NUMBER.fullmatch(cell.strip()) is not None
+    return f"{clipped(cell)} is not written as a number: no coordinate" if like else ""
 
 
 def _long(
