@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from descentcast.trajectories.readers import _wandb_log
 from descentcast.trajectories.readers._event_records import _masked_crc
 
 SMALL = 5
+SERVERS = ExitStack()
 
 
 def logged(rows: int) -> Run:
@@ -169,13 +171,18 @@ def multiply_rows(path: Path, rows: int) -> Path:
     return path
 
 
-def by_run(write: Callable[..., Path]) -> Callable[[Path, int], Path]:
+def serve_mlflow(folder: Path, runs: Sequence[Run]) -> str:
+    """Write through a tracking server of MLflow's, which goes on until `SERVERS` is closed."""
+    return tracker_files.write_mlflow_server(SERVERS.enter_context(tracker_files.mlflow_server(folder)), runs)
+
+
+def by_run(write: Callable[..., Any]) -> Callable[[Path, int], Any]:
     """Return a writer of one run of so many steps."""
     return lambda folder, rows: write(folder, [logged(rows)])
 
 
 # Name: library, how to write, what it logs, how to multiply, the column.
-SOURCES: dict[str, tuple[str, Callable[[Path, int], Path], str, Callable[[Path, int], Path] | None, str]] = {
+SOURCES: dict[str, tuple[str, Callable[[Path, int], Any], str, Callable[[Path, int], Path] | None, str]] = {
     "csv": ("Python", write_csv, "rows", None, "loss"),
     "jsonl": ("Python", write_jsonl, "rows", None, "loss"),
     "parquet": ("pyarrow", write_parquet, "rows", None, "loss"),
@@ -183,6 +190,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path, int], Path], str, Callable[[Path, 
     "wandb": ("wandb", by_run(tracker_files.write_wandb), "logged", multiply_log, "loss"),
     "mlflow": ("mlflow-skinny", by_run(tracker_files.write_mlflow_database), "logged", multiply_rows, "loss"),
     "mlflow folder": ("mlflow-skinny", by_run(tracker_files.write_mlflow_folder), "logged", None, "loss"),
+    "mlflow server": ("mlflow-skinny", by_run(serve_mlflow), "logged", None, "loss"),
     "trackio": ("trackio", by_run(tracker_files.write_trackio), "logged", multiply_rows, "loss"),
     "trainer": ("transformers", by_run(tracker_files.write_trainer_state), "logged", None, "loss"),
     "lightning": ("lightning", by_run(tracker_files.write_lightning), "logged", None, "loss"),
@@ -190,7 +198,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path, int], Path], str, Callable[[Path, 
 }
 
 
-def measured(path: Path, small: Path, column: str) -> dict[str, Any]:
+def measured(path: Path | str, small: Path | str, column: str) -> dict[str, Any]:
     """Read in a process of its own, and return what it took; the values come back as bytes in a file."""
     done = subprocess.run(
         [sys.executable, __file__, "--measure", str(path), str(small), column],
@@ -240,7 +248,7 @@ def main() -> None:
         if given.only and name not in given.only.split(","):
             continue
         wrote = f"{library} {sys.version.split()[0] if library == 'Python' else version(library)}"
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory() as place, SERVERS:
             folders = [Path(place, part) for part in ("small", "large")]
             for folder in folders:
                 folder.mkdir()
