@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from descentcast.errors import ArgumentError, DataError
 from descentcast.forecasts._extend import gather
 from descentcast.forecasts._rest import TOGETHER, Past, alone, curves, lags_up_to, mean_curve, origins, together
 from descentcast.forecasts._steps import StepFit
+
+STUDIES = Path(__file__).parents[2] / "benchmarks" / "data" / "studies"
 
 
 def decaying(seed, steps=160, floor=0.3, noise=0.02, drop=None, level=0.0):
@@ -199,6 +202,19 @@ def test_a_lower_end_is_never_passed():
     assert rest.edges[0] > 0
     with pytest.raises(ArgumentError, match="low == 1"):
         dc.extend(dc.Trajectory(values[:40]), 40, low=1.0)
+
+
+def test_the_grid_holds_where_the_kernel_goes():
+    """A loss that its kernel carries below all that is known and that curves foretell: 1.1 % on the first grid."""
+    runs = dc.read(STUDIES / "digits_mlp.parquet", ["validation:0"], arm="arm")[:3]
+    assert [run.run for run in runs] == ["development 0", "development 1", "development 2"]
+    rest = dc.extend(dc.Trajectory(runs[0].values[:19], names=runs.names), 42, _every_row(runs[1:]))
+    assert rest.overflow[0, -1].sum() < 1e-3
+    assert np.isfinite(rest.quantiles([0.005, 0.995])[0]).all()
+
+
+def _every_row(runs):
+    return dc.Trajectories.from_arrays([run.values for run in runs], names=runs.names)
 
 
 @pytest.fixture(scope="module")

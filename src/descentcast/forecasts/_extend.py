@@ -26,6 +26,8 @@ DRAWS, PATHS = 64, 64
 LEAST_KNOWN, MOST_STEPS = 8, 100_000
 NEGLIGIBLE = 0.01  # a member of less weight is left out
 OUTSIDE = 2e-4  # of the paths on either side of the grid
+# Where more of the law leaves the grid by the kernel, that is widened by half of it, so often at most.
+LEAVES, WIDENINGS = 1e-3, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +134,7 @@ def extend(
     found = curves(past).in_one_scale()
     transform = found.transform
     edges = _edges(past, found, transform, rng)
-    member = kernel_member(own, past, found, transform, edges, name)
+    edges, member = _wide_enough(own, past, found, transform, edges, name)
     share = member.weight if member.weight >= NEGLIGIBLE else 0.0
     values = _draws(found, member, share, past, transform, rng)
     outer = transform.inverse(edges)
@@ -216,6 +218,24 @@ def _edges(past: Past, found: Curves, transform: Transform, rng: np.random.Gener
     # Runs that never change: cells must stay wide beside the rounding of values.
     margin = max(0.02 * (high - low), 1e-6 * max(abs(low), abs(high))) or 1.0
     return np.linspace(low - margin, high + margin, CELLS + 1)
+
+
+def _wide_enough(
+    own: KernelEstimator, past: Past, found: Curves, transform: Transform, edges: np.ndarray, name: str
+) -> tuple[np.ndarray, KernelMember]:
+    """Return the grid, widened by cells of the same size on the side where the kernel leaves it, and its member."""
+    start = float(transform.forward(past.values[-1:])[0])
+    member = kernel_member(own, past, found, transform, edges, name)
+    for _ in range(WIDENINGS):
+        if member.weight < NEGLIGIBLE:
+            break
+        leaving = member.weight * member.laws(start, past.ahead)[1][-1] > LEAVES
+        if not leaving.any():
+            break
+        below, above = (CELLS // 2 * int(side) for side in leaving)
+        edges = edges[0] + (edges[1] - edges[0]) * np.arange(-below, len(edges) + above)
+        member = kernel_member(own, past, found, transform, edges, name)
+    return edges, member
 
 
 def _draws(
