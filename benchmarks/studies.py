@@ -1,11 +1,12 @@
 """Six real studies: forecasts from a few recorded trainings beside baselines and the trainings that followed.
 
-    python benchmarks/studies.py [--studies digits_mlp ...] [--sets N] [--table] [--json]
+    python benchmarks/studies.py [--studies digits_mlp ...] [--sets N] [--json]
+    python benchmarks/studies.py --table [--markdown docs/studies.md]
 
 Recorded runs are in `benchmarks/data/studies`; `python examples/plot_study_<name>.py --generate` makes them anew. Which
 seeds are given and which are reported on is fixed in `benchmarks/studies.toml`. Every set of given runs is one unit,
 kept in `benchmarks/results/studies` when it is done and not computed again with the same weights; `--table` computes
-nothing. Set OMP_NUM_THREADS.
+nothing, and `--markdown` writes the tables between their markers in a page. Set OMP_NUM_THREADS.
 """
 
 import argparse
@@ -19,6 +20,7 @@ sys.path.insert(0, str(ROOT))  # `benchmarks` is a folder of the repository, not
 
 from benchmarks.suite.models import digest  # noqa: E402
 from benchmarks.suite.store import Store, Unit  # noqa: E402
+from benchmarks.suite.studies_page import filled  # noqa: E402
 from benchmarks.suite.studies_tables import tables  # noqa: E402
 from benchmarks.suite.studies_work import MODEL, PARTS  # noqa: E402
 from benchmarks.suite.tables import markdown  # noqa: E402
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, help="how many sets of given runs at most")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="compute nothing")
+    parser.add_argument("--markdown", type=Path, help="a page whose tables are to be filled in")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     store = Store(arguments.results)
@@ -43,6 +46,10 @@ def main() -> None:
         for study in arguments.studies:
             compute(store, study, weights, arguments.sets)
     found = tables(store)
+    if arguments.markdown:
+        page = arguments.markdown.read_text(encoding="utf-8")
+        arguments.markdown.write_text(filled(page, found), encoding="utf-8")
+        return
     if arguments.json:
         print(json.dumps(found))
         return

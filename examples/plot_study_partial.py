@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `benchmarks` is 
 from benchmarks.suite import studies_data as data
 from benchmarks.suite import studies_laws as laws
 from benchmarks.suite import studies_pictures as pictures
-from benchmarks.suite.studies_work import in_logs
 
 STUDIES = {
     "MLP on digits": ("digits_mlp", ["validation:0"]),
@@ -34,9 +33,7 @@ for ax, (title, (study, columns)) in zip(axes[0], STUDIES.items(), strict=True):
     last = len(run) - 1
     row = int(0.3 * last)
     known = replace(run, values=run.values[: row + 1], steps=run.steps[: row + 1])
-    # In logarithms: `extend` would take losses as they are, and go below 0.
-    others = dc.Trajectories(tuple(in_logs(other) for other in given))
-    quantiles = np.exp(dc.extend(in_logs(known), last - row, others).quantiles([0.05, 0.25, 0.5, 0.75, 0.95])[0])
+    quantiles = np.asarray(dc.extend(known, last - row, given).quantiles([0.05, 0.25, 0.5, 0.75, 0.95])[0])
     low, _, middle, _, high = quantiles[-1]
     end = run.values[-1, 0]
     power = np.exp(laws.power_law_at([np.log(known.values[:, 0])], last)[0])

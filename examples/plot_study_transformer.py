@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `benchmarks` is 
 
 from benchmarks.suite import studies_data as data
 from benchmarks.suite import studies_pictures as pictures
-from benchmarks.suite.studies_work import in_logs, three_levels
+from benchmarks.suite.studies_work import in_logs
 
 STEPS, WARM_UP, BATCH, EVERY = 400, 40, 16, 8
 LENGTH, WIDTH, HEADS, LAYERS = 32, 32, 4, 2
@@ -106,13 +106,14 @@ logs = dc.Trajectories(tuple(in_logs(run) for run in given))
 finals = np.array([run.values[-1, 0] for run in report])
 start = float(np.log(np.mean([run.values[0, 0] for run in report])))
 loss_alone = dc.Trajectories(tuple(replace(run, values=run.values[:, :1], names=("val_loss",)) for run in logs))
-# Three phases: warm-up, above and below half of the peak. Left to itself, `phased` cuts where the learning rate has
-# changed by half, and has too few recorded steps in each phase.
-by_phase = dc.phased(logs, rates=three_levels(given[0].values[:-1, 1]))
+# A kernel for each phase: warm-up and the high part, and the cosine cut where it has fallen by half.
+by_phase = dc.phased(logs, how="each")
+chosen = dc.phased(logs)
+print(f"CRPS of the end of a run by the other: {chosen.scores}; so dc.phased takes {chosen.how!r}")
 # `kernel_`: the resampled kernels, which would give intervals of landings, take a minute here.
 kernels = {
     "One kernel for the whole run": dc.LocalLinearKernel().fit(loss_alone),
-    "A kernel for each of three phases": by_phase,
+    "A kernel for each phase": by_phase,
 }
 
 figure, axes = pictures.figure(2, 2, (10, 5), height_ratios=[5, 1], sharex=True)

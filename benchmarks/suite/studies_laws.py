@@ -1,6 +1,7 @@
 """Laws of a final value: forecasts and baselines in one form, and their scores."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from benchmarks.suite.losses import fit_power_law, power_law
@@ -11,6 +12,7 @@ import descentcast as dc
 CELLS, REACH = 400, 8.0  # of a Gaussian's grid, and how many deviations it reaches to either side
 LEAST = 1e-6  # the smallest deviation of a Gaussian, in the coordinate's unit
 LEVEL = 0.9
+TINY = 1e-12
 POINTS = 2001  # of the integral of a CRPS, on either side
 
 
@@ -28,6 +30,11 @@ class Law:
         at = np.broadcast_to(x, (len(rows), np.shape(x)[-1]))
         return np.stack([np.interp(u, e, r) for u, e, r in zip(at, edges, rows, strict=True)])
 
+    def within(self, basins: list[tuple[float, float]]) -> np.ndarray:
+        """Return the mass of each law in adjoining basins, shape (m, basins + 1): the last is what is in none."""
+        found = np.diff(self.below(np.array([basins[0][0], *(high for _, high in basins)])), axis=1)
+        return np.column_stack([found, np.maximum(1 - found.sum(axis=1), 0.0)])
+
     def crps(self, observed: np.ndarray, low: float, high: float) -> np.ndarray:
         """Return the CRPS of each law, (m,), of values censored at `low` and `high`."""
         # On either side of what came by itself: there the integrand jumps.
@@ -43,10 +50,22 @@ class Law:
         return (at >= (1 - level) / 2) & (at <= (1 + level) / 2)
 
 
-def of_forecast(result: dc.Forecast, log: bool, step: int = -1) -> Law:
-    """Return the law of a forecast of one coordinate after `step` steps, of its logarithm if `log`."""
-    masses = np.column_stack([result.overflow[:, step, 0], result.density[:, step], result.overflow[:, step, 1]])
-    return Law(masses, (np.log(result.edges) if log else np.asarray(result.edges))[None])
+def of_forecast(result: dc.Forecast, log: bool, alone: bool = False) -> Law:
+    """Return the law of a forecast of one coordinate at its end, of its logarithm if `log`.
+
+    Where there are resampled kernels it is the law that the forecast's quantiles are of, which holds what is not known
+    of the kernel; `alone`, that of the one kernel.
+    """
+    (marginal,) = result.marginals
+    density, overflow = (marginal.density, marginal.overflow) if alone else _stated(marginal)
+    masses = np.column_stack([overflow[:, -1, 0], density[:, -1], overflow[:, -1, 1]])
+    # What lies below zero has no logarithm: it is put where nothing that was trained comes.
+    edges = np.log(np.maximum(marginal.kernel.edges, TINY)) if log else marginal.kernel.edges
+    return Law(masses, edges[None])
+
+
+def _stated(marginal: Any) -> tuple[np.ndarray, np.ndarray]:
+    return marginal.averaged or (marginal.density, marginal.overflow)
 
 
 def gaussian(mean: np.ndarray, deviation: np.ndarray) -> Law:

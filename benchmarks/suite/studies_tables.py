@@ -12,31 +12,37 @@ from benchmarks.suite.studies_work import ALL, CURVES, LANDINGS, PARTS, REST
 Row = dict[str, Any]
 # Which real runs one forecast stands for, in words and in number.
 REPLACED = {study: len(data.seeds(study)["report"]) for study in CURVES} | {"minimum": 1000, "mixture": 800}
-STEPS = ("step_size_linear", "step_size")
+STEPS = {"step_size_linear": "Linear regression", "step_size": "MLP on digits"}
 
 
 def tables(store: Store) -> dict[str, list[Row]]:
-    """Return every table by its title."""
+    """Return every table by its title; those of a study begin with its number."""
     records = {study: store.records(study) for study in PARTS}
     known = {study: found for study, found in records.items() if found}
-    curves = [study for study in CURVES if study in known]
-    landing = [study for study in LANDINGS if study in known]
-    return {
+
+    def finals(*studies: str) -> list[Row]:
+        return [row for study in studies if study in known for row in values(study, known[study], "methods")]
+
+    def landed(study: str) -> list[Row]:
+        return [row for part in (study, study + ALL) for row in landings(study, known.get(part, []))]
+
+    partial = [
+        row
+        for s in CURVES
+        if s in known
+        for row in [*values(s, known[s], "partial"), *rests(s, known.get(s + REST, []))]
+    ]
+    found = {
         "All studies: CRPS, in brackets the coverage of 90 % intervals": summary(known),
-        "Final values from the given runs: CRPS, coverage of 90 % intervals": [
-            row for study in [*curves, *landing] for row in values(study, known[study], "methods")
-        ],
-        "Final values of runs known to 30 %": [
-            row for s in curves for row in [*values(s, known[s], "partial"), *rests(s, known.get(s + REST, []))]
-        ],
-        "Landings: total variation from the real runs, right basin": [
-            row
-            for study in landing
-            for records in (known[study], known.get(study + ALL, []))
-            for row in landings(study, records)
-        ],
+        "1. Final values from two runs": finals("digits_mlp", "digits_cnn"),
+        "2. Landings": landed("minimum"),
+        "2. Final values": finals("minimum"),
+        "3. Landings": landed("mixture"),
+        "3. Final values": finals("mixture"),
+        "4. Final values of runs known to 30 %": partial,
+        "5. Final values from two runs": finals("transformer"),
         **{
-            f"{study}, step sizes that nobody ran: {title}": steps(known[study], key)
+            f"6. {STEPS[study]}, {title}": steps(known[study], key)
             for study in STEPS
             if study in known
             for title, key in (("CRPS", "crps"), ("share of runs that diverge", "probability"))
@@ -45,6 +51,7 @@ def tables(store: Store) -> dict[str, list[Row]]:
             cost(s, found) for s, found in known.items() if not s.endswith((REST, ALL))
         ],
     }
+    return {title: rows for title, rows in found.items() if rows}
 
 
 def values(study: str, records: list[Row], key: str) -> list[Row]:

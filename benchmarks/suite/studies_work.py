@@ -22,9 +22,11 @@ STACK, MODEL_ALONE, LINEAR, DENSITY = "stack", MODEL, "local-linear kernel", "co
 MEAN, POWER, LAST = "mean of the given runs", "power law", "last value"
 CHANGE, CLOCK = "change of the given runs from there", "given runs at equal step size times steps"
 LINE = "autoregressive kernel"
+ONE_KERNEL, PHASED = "stack, its kernel alone", "local-linear, phased"
 EXTEND, EXTEND_ALONE = "extend, with the given runs", "extend, by itself"
 REST, RESTS, ALL = "_rest", 5, "_all"
-STEP_CELLS = 200
+STEP_CELLS, RESAMPLED = 200, 10
+STACK_STATED = "stack, with what is not known of it"
 PAIR = 2
 CURVES = {"digits_mlp": "validation:0", "digits_cnn": "validation:0", "transformer": "val_loss"}
 KNOWN_SHARE = 0.3
@@ -88,14 +90,20 @@ def forecasts(
     return found, seconds
 
 
-def scored(by_method: dict[str, Law], observed: np.ndarray, censored: tuple[float, float]) -> Values:
+def by_method(results: dict[str, dc.Forecast], log: bool) -> dict[str, Law]:
+    """Return the laws at the end by method, of the stack also that of its one kernel."""
+    found = {name: laws.of_forecast(result, log) for name, result in results.items()}
+    return found | {ONE_KERNEL: laws.of_forecast(results[STACK], log, alone=True)}
+
+
+def scored(by_law: dict[str, Law], observed: np.ndarray, censored: tuple[float, float]) -> Values:
     """Return CRPS and coverage of each method's laws, over the report runs."""
     return {
         name: {
             "crps": law.crps(observed, *censored).round(5).tolist(),
             "covered": law.covered(observed).astype(int).tolist(),
         }
-        for name, law in by_method.items()
+        for name, law in by_law.items()
     }
 
 
@@ -115,7 +123,7 @@ def final_values(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
         kernels, seconds = fitted(two, log=True)
         results, seconds_forecast = forecasts(kernels, starts, steps)
         known = logs(two)
-        found = {name: laws.of_forecast(result, log=True) for name, result in results.items()}
+        found = by_method(results, log=True)
         found |= schedule_aware(study, two, starts, steps)
         mean, deviation = laws.power_law_at(known, steps)
         found[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(starts))
@@ -138,7 +146,7 @@ def from_there(study: str, two: dc.Trajectories, kernels: dict[str, Any], report
     present = np.array([c[row] for c in report.coordinate(0)])
     known = logs(two)
     results, _ = forecasts(kernels, present, steps - row)
-    found = {name: laws.of_forecast(result, log=True) for name, result in results.items()}
+    found = by_method(results, log=True)
     found |= schedule_aware(study, two, present, steps - row)
     found[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(present))
     changes = np.array([k[-1] - k[row] for k in known])
@@ -156,11 +164,7 @@ def rests(part: str, done: set[int]) -> Iterator[tuple[int, Values]]:
     """Forecast the rest of report runs known to 30 %: of every fifth of them with the help of one set of given runs."""
     study = part.removesuffix(REST)
     columns = [CURVES[study], "step_size"] if study == "transformer" else [CURVES[study]]
-    # In logarithms, by hand: left to choose, `extend` took losses as they are on a development run, and forecast
-    # negative ones.
-    report, given = (
-        dc.Trajectories(tuple(in_logs(run) for run in data.runs(study, role, columns))) for role in ("report", "given")
-    )
+    report, given = (data.runs(study, role, columns) for role in ("report", "given"))
     for number, two in remaining(sets(given, PAIR)[:RESTS], done):
         steps = len(two[0]) - 1
         row = int(KNOWN_SHARE * steps)
@@ -170,41 +174,37 @@ def rests(part: str, done: set[int]) -> Iterator[tuple[int, Values]]:
         for run in chosen:
             known = replace(run, values=run.values[: row + 1], steps=run.steps[: row + 1])
             for name, others in ((EXTEND, two), (EXTEND_ALONE, None)):
-                law = laws.of_forecast(dc.extend(known, steps - row, others), log=False)
-                one = scored({name: law}, run.values[-1:, 0], LOG_LOSSES)[name]
+                law = laws.of_forecast(dc.extend(known, steps - row, others), log=True)
+                one = scored({name: law}, np.log(run.values[-1:, 0]), LOG_LOSSES)[name]
                 for score, values in one.items():
                     found[name][score] += values
         yield number, {"methods": found, "seconds": (time.process_time() - began) / (2 * len(chosen))}
 
 
 def schedule_aware(study: str, two: dc.Trajectories, starts: np.ndarray, steps: int) -> dict[str, Law]:
-    """Return the forecast through the phases of the schedule, for the study that has one."""
+    """Return the forecast along the recorded schedule, for the study that has one."""
     if study != "transformer":
         return {}
     whole = data.runs(study, "given", [CURVES[study], "step_size"])
     names = {run.run for run in two}
     chosen = dc.Trajectories(tuple(in_logs(run) for run in whole if run.run in names))
-    rates = three_levels(chosen[0].values[:-1, 1])
-    chain = dc.phased(chosen, ahead=rates[len(rates) - steps :], rates=rates).kernel_
-    grid = chain.edges
-    began = np.clip(np.log(starts), grid[0], grid[-1] - 1e-9)
-    return {"local-linear, three phases": laws.of_forecast(dc.forecast(chain, began, steps), log=False)}
-
-
-def three_levels(rates: np.ndarray) -> np.ndarray:
-    """Return warm-up, the part above half of the peak and the part below it as one learning rate each.
-
-    The phases that `phased` takes by itself from a warm-up and a cosine have one or two recorded steps each; on the
-    development runs their kernels were useless.
-    """
-    peak = int(rates.argmax())
-    phase = np.where(np.arange(len(rates)) < peak, 0, np.where(rates > rates[peak] / 2, 1, 2))
-    return np.array([np.exp(np.log(rates[phase == p]).mean()) for p in range(3)])[phase]
+    chain = dc.phased(chosen, ahead=chosen[0].values[-1 - steps : -1, 1]).kernel_
+    began = np.clip(np.log(starts), chain.edges[0], np.nextafter(chain.edges[-1], chain.edges[0]))
+    return {PHASED: laws.of_forecast(dc.forecast(chain, began, steps), log=False)}
 
 
 def in_logs(run: dc.Trajectory) -> dc.Trajectory:
-    """Return a run of a loss, and of step sizes if these were recorded, with the loss as its logarithm."""
+    """Return a run with its loss as a logarithm, and step sizes, if recorded, as they are."""
     return replace(run, values=np.column_stack([np.log(run.values[:, 0]), run.values[:, 1:]]))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `dc.rescale` takes: a kernel, resampled ones, and their grid."""
+
+    kernel_: Any
+    replicates_: tuple[Any, ...]
+    edges_: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,9 @@ def landings(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
         seen = np.bincount(basin_of(study, ends), minlength=len(basins) + 1) / len(few)
         landed[MEAN] = np.tile(seen, (len(starts), 1))
         landed[LAST] = np.eye(len(basins) + 1)[basin_of(study, starts)]
-        by_law = {name: repeated(laws.of_forecast(result, log=False), finals) for name, result in results.items()}
+        each = by_method(results, log=False)
+        landed[STACK_STATED] = each[STACK].within(basins)
+        by_law = {name: repeated(law, finals) for name, law in each.items()}
         by_law[MEAN] = laws.mean_of(ends, finals.size)
         known = [run.values[:, 0] for run in few]
         by_law[LAST] = repeated(laws.last_value(starts, known, steps), finals)
@@ -314,7 +316,9 @@ def step_sizes(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
         kernels, seconds = fitted(two, log=False, edges=edges)
         if linear:
             kernels[LINE] = dc.AutoregressiveKernel().fit(two, edges).kernel_
-        kernels[STACK] = kernels[STACK].kernel_  # without resampled kernels: eight forecasts need no intervals
+        stack = kernels[STACK]
+        # Few resampled kernels: each is carried to eight step sizes.
+        kernels[STACK] = Fitted(stack.kernel_, tuple(stack.replicates_[:RESAMPLED]), edges)
         found: Values = {}
         for size in [fixed["given_step"], *fixed["report_steps"]]:
             ratio, there = size / fixed["given_step"], [run for run in report if run.arm == f"step {size:g}"]
@@ -322,7 +326,7 @@ def step_sizes(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
             finals = np.array([run.values[-1, 0] if run.diverged is None else np.inf for run in there])
             results, seconds_forecast = forecasts(kernels, starts, steps, ratio=ratio)
             seconds += seconds_forecast
-            by_law = {name: laws.of_forecast(result, log=False) for name, result in results.items()}
+            by_law = by_method(results, log=False)
             by_law[MEAN] = laws.mean_of(np.array([k[-1] for k in known]), len(starts))
             at_equal_time = np.array([np.interp(steps * ratio, range(steps + 1), k) for k in known])
             by_law[CLOCK] = laws.mean_of(at_equal_time, len(starts))

@@ -1,12 +1,17 @@
 """The real studies: what is scored, against closed forms; which runs there are, against the seeds that are fixed."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from benchmarks.suite import studies_data as data
 from benchmarks.suite import studies_laws as laws
+from benchmarks.suite.store import Store
 from benchmarks.suite.studies_laws import Law
-from benchmarks.suite.studies_tables import with_error
-from benchmarks.suite.studies_work import Landed, basin_of, beyond, by_start, grid, sets, three_levels, worse
+from benchmarks.suite.studies_page import filled, titles
+from benchmarks.suite.studies_tables import tables, with_error
+from benchmarks.suite.studies_work import Landed, basin_of, beyond, by_start, grid, sets, worse
 from scipy.stats import norm
 
 import descentcast as dc
@@ -26,6 +31,26 @@ def test_crps_of_a_gaussian_is_its_closed_form():
     z = (y - mean) / deviation
     closed = deviation * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / np.sqrt(np.pi))
     assert laws.gaussian(mean, deviation).crps(y, -5, 5) == pytest.approx(closed, rel=2e-3)
+
+
+def test_the_stated_law_is_that_of_the_quantiles():
+    """Of a stack the law holds what is not known of the kernel; alone it is narrower."""
+    runs = dc.problems.DoubleWell(step_size=0.15).simulate([0.5, -0.5], 60, random_state=0)
+    result = dc.forecast(dc.StackedKernel([dc.LocalLinearKernel(), dc.KernelDensityKernel()]).fit(runs), [0.2], 10)
+    levels = [0.05, 0.5, 0.95]
+    law = laws.of_forecast(result, log=False)
+    assert law.below(np.asarray(result.quantiles(levels))[:, -1])[0] == pytest.approx(levels, abs=1e-6)
+    alone = laws.of_forecast(result, log=False, alone=True)
+    assert alone.masses[0, 1:-1] == pytest.approx(np.asarray(result.density)[0, -1])
+    assert law.within([(-9.0, 0.0), (0.0, 9.0)]).sum() == pytest.approx(1)
+    assert law.within([(-9.0, 0.0), (0.0, 9.0)])[0, 1] == pytest.approx(np.diff(law.below(np.array([0.0, 9.0])))[0, 0])
+
+
+def test_what_lies_below_zero_is_out_of_the_way_in_logarithms():
+    kernel = dc.TransitionKernel([-1.0, 0.0, 1.0, 2.0], np.full((3, 3), 1 / 3), np.zeros((3, 2)))
+    law = laws.of_forecast(dc.forecast(kernel, [0.5], 1), log=True)
+    assert law.below(np.log([0.5, 1.0, 2.0]))[0, 1:] == pytest.approx([2 / 3, 1.0])
+    assert law.below(np.array([-30.0, -27.0]))[0] == pytest.approx([0.0, 1 / 3], abs=0.01)
 
 
 def test_crps_is_that_of_the_library_inside_the_grid():
@@ -108,14 +133,6 @@ def test_sets_are_disjoint_and_of_one_seed_in_studies_of_landings():
     assert [run.values[0, 0] for run in few[3]] == [2.0, 3.5, 5.0, 6.5]
 
 
-def test_a_schedule_becomes_warm_up_high_and_low():
-    rates = np.array([0.25, 1.0, 4.0, 3.0, 2.5, 1.0, 0.25])
-    found = three_levels(rates)
-    assert found[:2] == pytest.approx([0.5, 0.5])  # the geometric mean of 1/4 and 1
-    assert found[2:5] == pytest.approx([30 ** (1 / 3)] * 3)
-    assert found[5:] == pytest.approx([0.5, 0.5])
-
-
 def test_basins_are_counted_from_their_borders():
     assert basin_of("minimum", np.array([-0.1, 0.0, 7.0])).tolist() == [0, 1, 1]
     assert basin_of("mixture", np.array([[1.5, 2.9], [4.9, 4.91]])).tolist() == [[0, 1], [1, 2]]
@@ -144,3 +161,32 @@ def test_a_grid_is_widened_by_whole_cells():
     assert np.diff(wider) == pytest.approx(np.diff(usual)[0])
     assert np.abs(wider[:, None] - usual).min(axis=0).max() < 1e-9
     assert grid(runs, np.array([0.5])) == pytest.approx(usual)
+
+
+def test_a_table_is_put_between_its_markers_and_nowhere_else():
+    end = "<!-- end of table -->\n"
+    page = f"before\n<!-- table: a -->\nold\n{end}\nbetween 0.5\n<!-- table: b -->\n{end}"
+    new = filled(page, {"a": [{"x": 1, "y": "2 ± 1"}], "b": [{"z": 3}], "c": []})
+    assert titles(new) == ["a", "b"]
+    assert "old" not in new
+    assert "| 1 | 2 ± 1 |" in new
+    assert new.startswith("before\n")
+    assert "\nbetween 0.5\n" in new
+    assert filled(new, {"a": [{"x": 1, "y": "2 ± 1"}], "b": [{"z": 3}]}) == new
+    with pytest.raises(KeyError):
+        filled(page, {"a": []})
+
+
+def test_the_page_of_the_studies_holds_what_was_computed():
+    """`python benchmarks/studies.py --table --markdown docs/studies.md` writes it."""
+    page = (Path(data.BENCHMARKS).parent / "docs" / "studies.md").read_text(encoding="utf-8")
+    found = tables(Store(data.BENCHMARKS / "results" / "studies"))
+    assert len(titles(page)) >= 8
+    assert filled(page, found) == page
+
+
+def test_no_figure_of_the_studies_is_written_by_hand():
+    """Outside the tables no score appears: only what the seeds, the data and the rule fix."""
+    page = (Path(data.BENCHMARKS).parent / "docs" / "studies.md").read_text(encoding="utf-8")
+    prose = re.sub(r"<!-- table:.*?<!-- end of table -->|```.*?```|`[^`]*`|\([^)]*\)", "", page, flags=re.DOTALL)
+    assert set(re.findall(r"\d*\.\d{2,}", prose)) <= {"0.497"}
