@@ -197,6 +197,39 @@ def test_a_batch_that_fails_within_the_loop_is_forgotten_with_its_gradients():
     np.testing.assert_allclose(recorder.trajectory().values[:, 0], expected, rtol=1e-6)
 
 
+def test_between_recorded_steps_nothing_is_watched_but_their_number():
+    """And whoever wraps `backward` in the meantime is left in place, and heard once."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    expected, outer = [], []
+    with dc.record(optimizer, model, ["loss", "gradient_norm"], every=3) as recorder:
+        for i, (x, y) in enumerate(batches(14)):
+            watched = torch.autograd.backward is not ORIGINALS[0]
+            assert watched == bool(i % 3 == 0 or i > 9)
+            assert len(optimizer._optimizer_step_pre_hooks) == (i % 3 == 0)
+            if i == 9:
+                theirs = torch.autograd.backward
+
+                def backward(*arguments, theirs=theirs, **named):
+                    outer.append(1)
+                    return theirs(*arguments, **named)
+
+                torch.autograd.backward = backward
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(x), y)
+            loss.backward()
+            expected.append(loss.item())
+            optimizer.step()
+    torch.autograd.backward = theirs
+    with dc.record(optimizer, model):
+        pass
+    run = recorder.trajectory()
+    assert run.steps.tolist() == [0, 3, 6, 9, 12]
+    np.testing.assert_allclose(run.values[:, 0], expected[::3], rtol=1e-6)
+    assert len(outer) == 5
+    assert run.setting["batch"] == 5
+
+
 def test_two_optimizers_hear_their_own_losses():
     one, two = network(0), network(1)
     first, second = torch.optim.SGD(one.parameters(), lr=0.1), torch.optim.SGD(two.parameters(), lr=0.1)

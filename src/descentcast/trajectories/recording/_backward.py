@@ -17,7 +17,6 @@ UNSCALED = "_descentcast_unscaled"
 
 _listeners: tuple[Listener, ...] = ()  # Replaced, never changed: who walks over it needs no lock.
 _scaled = False  # Whether a factor may hide a loss: only then a loss is asked for what it was before.
-_restore: list[Callable[[], None]] = []
 _lock = threading.Lock()
 
 
@@ -30,31 +29,44 @@ def listen(listener: Listener) -> Callable[[], None]:
     with _lock:
         _listeners = (*_listeners, listener)
         if len(_listeners) == 1:
-            _restore.extend(
-                [_wrap(torch.autograd, "backward", _hearing), _wrap(torch.amp.GradScaler, "scale", _noting)]
-            )
+            for patch in _patches:
+                patch.put()
 
     def end() -> None:
         global _listeners
         with _lock:
             at = _listeners.index(listener)
             _listeners = _listeners[:at] + _listeners[at + 1 :]
-            while not _listeners and _restore:
-                _restore.pop()()
+            for patch in () if _listeners else _patches:
+                patch.take_back()
 
     return end
 
 
-def _wrap(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Callable[[], None]:
-    original = getattr(owner, name)
-    wrapped = functools.wraps(original)(wrapper(original))
-    setattr(owner, name, wrapped)
+class _Patch:
+    """A function of torch's that is replaced while somebody listens, and put back; made once, for it is so every step.
 
-    def restore() -> None:
-        if getattr(owner, name) is wrapped:  # Someone may have wrapped it again: theirs stays.
-            setattr(owner, name, original)
+    Someone may have wrapped ours in the meantime: theirs stays, ours within it, and is not put around it again.
+    """
 
-    return restore
+    def __init__(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
+        self._owner, self._name, self._wrapper = owner, name, wrapper
+        self._original: Any = None
+        self._wrapped: Any = None
+        self._within = False
+
+    def put(self) -> None:
+        now = getattr(self._owner, self._name)
+        if now is self._wrapped or (self._within and now is not self._original):
+            return
+        if now is not self._original:
+            self._original, self._wrapped = now, functools.wraps(now)(self._wrapper(now))
+        setattr(self._owner, self._name, self._wrapped)
+
+    def take_back(self) -> None:
+        self._within = getattr(self._owner, self._name) is not self._wrapped
+        if not self._within:
+            setattr(self._owner, self._name, self._original)
 
 
 def _hearing(original: Any) -> Any:
@@ -88,3 +100,6 @@ def _noting(original: Any) -> Any:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
+
+
+_patches = (_Patch(torch.autograd, "backward", _hearing), _Patch(torch.amp.GradScaler, "scale", _noting))

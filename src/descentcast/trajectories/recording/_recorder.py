@@ -101,6 +101,7 @@ class Recorder:
         self._first_step = _checks.integer("first_step", first_step, low=0)
         self._session: Any = None  # A session once it has started; looked at in every step.
         self._endings: list[Callable[[], None]] = []
+        self._watching: list[Callable[[], None]] = []  # Endings of what is on before recorded steps only.
         self._losses: list[float | torch.Tensor] = []
         self._evaluates = False  # Whether the step evaluates the loss itself, by a closure.
         self._evaluations = 0  # How often it has, counted while it does.
@@ -137,13 +138,23 @@ class Recorder:
             setting=_described(self._optimizer) | self._given,
         )
         self._weights = list(parameters.values())
-        if any(meter.moment == "gradients" for meter in meters):
-            self._endings.append(listen(self._hear))
-        forward = self._model.register_forward_pre_hook(self._see_batch, with_kwargs=True)
-        before = self._optimizer.register_step_pre_hook(self._before)
+        self._hears = any(meter.moment == "gradients" for meter in meters)
+        self._forward = self._model.register_forward_pre_hook(self._see_batch, with_kwargs=True)
         after = self._optimizer.register_step_post_hook(self._after)
-        self._forward = forward
-        self._endings += [forward.remove, before.remove, after.remove]
+        self._endings = [self._look_away, self._forward.remove, after.remove]
+        if self._session.due:
+            self._look()
+
+    def _look(self) -> None:
+        """Watch what comes until the next step is taken: it is recorded."""
+        self._watching = [self._optimizer.register_step_pre_hook(self._before).remove]
+        if self._hears:
+            self._watching.append(listen(self._hear))
+
+    def _look_away(self) -> None:
+        """Watch nothing but how many steps are taken: the next is not recorded."""
+        while self._watching:
+            self._watching.pop()()
 
     def close(self, last_row: bool = True) -> None:
         """Stop recording and write what is left; `with` does it. Closing again does nothing.
@@ -198,7 +209,7 @@ class Recorder:
         return self._session
 
     def _hear(self, loss: torch.Tensor) -> None:
-        if not self._session.due or self._evaluations > 1:  # A closure evaluates the loss again, at other parameters.
+        if self._evaluations > 1:  # A closure evaluates the loss again, at other parameters.
             return
         if self._losses and all(p.grad is None for p in self._weights):
             self._losses = []  # What came before is not in the gradients.
@@ -212,8 +223,6 @@ class Recorder:
 
     def _before(self, optimizer: torch.optim.Optimizer, arguments: tuple, named: dict) -> tuple[tuple, dict] | None:
         session = self._session
-        if not session.due:
-            return None
         # Of the arguments the first is the optimizer itself, the next a closure.
         closure = arguments[1] if len(arguments) > 1 else named.get("closure")
         self._evaluates = closure is not None
@@ -253,12 +262,18 @@ class Recorder:
             return
         if self._batches:
             self._note_batch(session)
-        if session.due:
-            if self._evaluates:
-                self._know(session.state)
-                session.measure("gradients")
-            self._losses = []
+        if not session.due:
+            session.commit()
+            if session.due:
+                self._look()
+            return
+        if self._evaluates:
+            self._know(session.state)
+            session.measure("gradients")
+        self._losses = []
         session.commit()
+        if not session.due:
+            self._look_away()
 
     def _know(self, state: State) -> None:
         """Tell the state what is known of the loss by now."""
