@@ -35,6 +35,11 @@ class Law:
         found = np.diff(self.below(np.array([basins[0][0], *(high for _, high in basins)])), axis=1)
         return np.column_stack([found, np.maximum(1 - found.sum(axis=1), 0.0)])
 
+    def repeated(self, starts: int, runs: int) -> "Law":
+        """Return the law of each of `starts` starts once for each of its report runs."""
+        edges = np.broadcast_to(self.edges, (starts, self.edges.shape[1]))
+        return Law(np.repeat(self.masses, runs, axis=0), np.repeat(edges, runs, axis=0))
+
     def crps(self, observed: np.ndarray, low: float, high: float) -> np.ndarray:
         """Return the CRPS of each law, (m,), of values censored at `low` and `high`."""
         # On either side of what came by itself: there the integrand jumps.

@@ -261,10 +261,10 @@ def landings(study: str, done: set[int]) -> Iterator[tuple[int, Values]]:
         landed[LAST] = np.eye(len(basins) + 1)[basin_of(study, starts)]
         each = by_method(results, log=False)
         landed[STACK_STATED] = each[STACK].within(basins)
-        by_law = {name: repeated(law, finals) for name, law in each.items()}
+        by_law = {name: law.repeated(*finals.shape) for name, law in each.items()}
         by_law[MEAN] = laws.mean_of(ends, finals.size)
         known = [run.values[:, 0] for run in few]
-        by_law[LAST] = repeated(laws.last_value(starts, known, steps), finals)
+        by_law[LAST] = laws.last_value(starts, known, steps).repeated(*finals.shape)
         values = {
             "methods": by_start(scored(by_law, finals.ravel(), CENSORED[study]), len(starts)),
             "landing": real.scores(landed),
@@ -375,12 +375,6 @@ def masses(result: dc.Forecast, count: int) -> np.ndarray:
         within = rows.set_index("basin")["probability"].reindex([f"basin {i}" for i in range(count)]).fillna(0.0)
         found.append([*within, max(1 - within.sum(), 0.0)])
     return np.array(found)
-
-
-def repeated(law: Law, finals: np.ndarray) -> Law:
-    """Return the law of each start once for each of its report runs."""
-    edges = np.broadcast_to(law.edges, (len(finals), law.edges.shape[1]))
-    return Law(np.repeat(law.masses, finals.shape[1], axis=0), np.repeat(edges, finals.shape[1], axis=0))
 
 
 def _within(starts: np.ndarray, kernel: Any) -> np.ndarray:
