@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+import ray
+from ray import tune
 
 import descentcast as dc
 from descentcast.errors import ArgumentError
-
-tune = pytest.importorskip("ray.tune")
 
 
 def curve(floor, seed=0, steps=40):
@@ -68,8 +68,6 @@ def test_bad_input():
 
 @pytest.mark.slow
 def test_an_experiment_of_tune(tmp_path):
-    ray = pytest.importorskip("ray")
-
     def trainable(config):
         for value in curve(config["floor"], steps=30):
             tune.report({"loss": float(value)})
