@@ -13,6 +13,7 @@ from descentcast import Trajectories, problems
 from descentcast.errors import ArgumentError
 from descentcast.kernels import (
     AutoregressiveKernel,
+    InContextKernel,
     KernelDensityKernel,
     LocalLinearKernel,
     RecalibratedKernel,
@@ -236,6 +237,13 @@ def test_runs_off_the_grid_leave_the_rows_as_wide_as_the_prior_makes_them():
 def test_anything_but_an_estimator_is_refused(estimator):
     with pytest.raises(ArgumentError, match="estimator is a"):
         RecalibratedKernel(estimator).fit(Trajectories.from_arrays([[0.0, 1.0, 0.5]]))
+
+
+def test_kernels_of_all_coordinates_together_are_refused_before_anything_is_read():
+    with pytest.raises(ArgumentError, match="coordinates == 'pca'"):
+        RecalibratedKernel(InContextKernel("no such model", coordinates="pca")).fit(
+            Trajectories.from_arrays([np.zeros((5, 2))])
+        )
 
 
 def test_it_has_no_replicates_before_fit():

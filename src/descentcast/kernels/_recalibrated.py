@@ -147,6 +147,9 @@ class RecalibratedKernel(KernelEstimator):
             kind = type(self.estimator).__name__
             raise ArgumentError(f"estimator is a {kind}, must be an estimator of kernels such as LocalLinearKernel()")
         self.estimator._check_parameters()
+        together = getattr(self.estimator, "coordinates", "independent")
+        if together != "independent":
+            raise ArgumentError(f"estimator has coordinates == {together!r}, must have a kernel a coordinate")
 
 
 def _transitions(runs: Trajectories, kernels: Sequence[TransitionKernel]) -> list[Transitions]:
