@@ -43,8 +43,8 @@ from .kernels import ObservableChoice as ObservableChoice
 from .kernels import PhasedKernel as PhasedKernel
 from .kernels import Phases as Phases
 from .kernels import PrincipalKernel as PrincipalKernel
-from .kernels import RescaledRuns as RescaledRuns
 from .kernels import RecalibratedKernel as RecalibratedKernel
+from .kernels import RescaledRuns as RescaledRuns
 from .kernels import StackedKernel as StackedKernel
 from .kernels import TransformChoice as TransformChoice
 from .kernels import TransformedKernel as TransformedKernel
