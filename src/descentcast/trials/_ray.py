@@ -30,9 +30,9 @@ class ForecastStopper:
         ImportError: Ray Tune is not installed.
 
     Examples:
-        >>> from ray import tune  # doctest: +SKIP
-        >>> stopper = ForecastStopper("loss", "min", max_t=100)  # doctest: +SKIP
-        >>> tune.Tuner(trainable, run_config=tune.RunConfig(stop=stopper)).fit()  # doctest: +SKIP
+        >>> stopper = ForecastStopper("loss", "min", max_t=100)  # for tune.RunConfig(stop=stopper)
+        >>> stopper("trial 1", {"loss": 0.7, "training_iteration": 1})
+        False
     """
 
     def __init__(
