@@ -7,7 +7,7 @@ Families, pairs and numbers are fixed in benchmarks/trials.toml. Kernels are loc
 twenty times as long); their parameters are the package's own. A unit is 4 + 4 runs of a family and effect, kept as a
 line of JSON in benchmarks/results/trials: what was stopped goes on where it was. The runs of a block (one unit of each
 effect and two nulls: 24 runs of the base setting, 4 of each other) are put together at random into trials that share no
-run, twice over; different blocks share nothing. `--table` prints what there is. digits_half is
+run; different blocks share nothing. `--table` prints what there is. digits_half is
 trials of the first halves of the runs of digits_fresh, whose ends are foretold.
 
 Columns, with standard errors over blocks:
@@ -54,8 +54,6 @@ TRAININGS = {
     "digits_half": "Real training: digits, fresh pairs, runs known up to their half",
 }
 SECOND = 1_000_000
-# How often the runs of a block are put together anew: as seldom as makes 2,000 trials of what there is.
-PAIRINGS = 2
 
 
 def units(part: str, blocks: int, names: list[str] | None) -> Iterable[tuple[Family, str, int]]:
@@ -109,7 +107,7 @@ def judged(store: Store, part: str) -> list[dict[str, Any]]:
             for effect in EFFECTS:
                 other = truth[f"{family}/{'base' if effect == 'null' else effect}"]
                 real = (base["sd"] ** 2 + other["sd"] ** 2, other["mean"] - base["mean"])
-                for a, b in (pair for _ in range(PAIRINGS) for pair in paired(pools, effect, n, rng)):
+                for a, b in paired(pools, effect, n, rng):
                     earlier = base["sd"] * rng.standard_normal(EARLIER)
                     told = {"family": family, "kind": kinds[family], "effect": effect, "block": (family, index)}
                     found += [entry | told for entry in entries(a, b, earlier, n, real)]

@@ -100,6 +100,16 @@ def test_losses_that_vary_by_factors_are_followed_as_logarithms():
     assert all(np.nanmin(values) > -0.1 for values in found.virtual.values())
 
 
+def test_starts_that_have_no_logarithm_keep_values_as_they_are():
+    rng = np.random.default_rng(0)
+    walks = [Trajectories.from_arrays([np.exp(rng.normal(size=60).cumsum() * 0.3)]) for _ in range(2)]
+    for starts in ([-0.2, 1.0], lambda rng, count: rng.normal(size=count)):
+        result = run({"a": walks[0], "b": walks[1]}, starts=starts)
+        assert not any("followed as its log" in note for note in result.notes)
+    kept = run({"a": walks[0], "b": walks[1]}, starts=[0.2, 1.0])
+    assert any("followed as its log" in note for note in kept.notes)
+
+
 def test_diverged_and_short_runs_are_told_and_counted():
     whole = arm(seed=1, runs=2)
     values = np.concatenate([whole[0].values[:30], 2.0 ** np.arange(5)[:, None]])

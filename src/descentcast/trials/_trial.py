@@ -62,8 +62,8 @@ class Trial:
         unfinished: What runs say that ended before the horizon and did not diverge: "extend" foretells the outcome of
             each by the rest of its own curve (`extend`), and counts it for what is known of it; "kernels" uses them for
             kernels alone.
-        transform: How values are followed: "auto" (logarithms where all are positive and vary by more than 5 times),
-            "identity", "log", "logit".
+        transform: How values are followed: "auto" (logarithms where all of them and all starts are positive, and they
+            vary by more than 5 times), "identity", "log", "logit".
         prior: Prior of the variance between runs; by default the calibrated one.
 
     Raises:
@@ -190,7 +190,8 @@ class Trial:
                 )
             return chosen
         values = np.concatenate([run.values for arm in arms for run in arm.runs])
-        positive = bool((values > 0).all()) and bool(values.max() > WIDE * values.min())
+        starts = self._given_starts(np.random.default_rng(0))
+        positive = bool((values > 0).all() and (starts > 0).all()) and bool(values.max() > WIDE * values.min())
         return Log() if positive and not any(arm.rescaled for arm in arms) else Identity()
 
     @cached_property
@@ -212,8 +213,12 @@ class Trial:
         arms, _ = self._parts
         if self.starts is None:
             return np.array([run.values[0, 0] for arm in arms for run in arm.runs])
-        raw = self.starts(rng, DRAWN_STARTS) if callable(self.starts) else self.starts
-        return self._transform.forward(_checks.vector("starts", raw))
+        return self._transform.forward(self._given_starts(rng))
+
+    def _given_starts(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the starts that were given, as recorded; none where they are those of the runs."""
+        given = self.starts(rng, DRAWN_STARTS) if callable(self.starts) else self.starts
+        return np.empty(0) if given is None else _checks.vector("starts", given)
 
     def _notes(self, name: str) -> list[str]:
         notes = []
