@@ -15,6 +15,7 @@ from descentcast.trials._contrasts import (
     arm_means,
     bias_between,
     equivalent_runs,
+    fieller,
     pairs,
     predicted,
     superiority,
@@ -188,3 +189,21 @@ def test_biases_that_arms_share_cancel():
     a, b = arm_means(arms, shared)
     weight = 0.05 / 1.05
     assert bias_between(a, b, shared) == pytest.approx([(1 - a.weight) ** 2 * (1 - weight) * 0.05])
+
+
+def test_fiellers_interval_holds_the_ratio_as_often_as_it_says():
+    """Two Gaussian means with known errors, a near 0: the ratio of what they estimate is held in 90 % of draws."""
+    rng, z, true_a, true_b, sd_a, sd_b = np.random.default_rng(0), stats.norm.ppf(0.95), 1.0, 2.5, 0.25, 0.6
+    held = []
+    for a, b in zip(rng.normal(true_a, sd_a, 4000), rng.normal(true_b, sd_b, 4000), strict=True):
+        low, high = fieller(b, z * sd_b, a, z * sd_a)
+        if np.isfinite(low):  # else the set has no end; it is not an interval
+            held.append(low <= true_b / true_a <= high)
+            for end in (low, high):
+                assert (b - end * a) ** 2 == pytest.approx((z * sd_b) ** 2 + (end * z * sd_a) ** 2)
+    assert len(held) > 3900
+    assert np.mean(held) == pytest.approx(0.9, abs=4 * np.sqrt(0.09 / 4000))
+
+
+def test_a_ratio_to_what_may_be_nothing_has_no_interval():
+    assert np.isnan(fieller(1.0, 0.1, 0.2, 0.3)).all()

@@ -290,6 +290,23 @@ def equivalent_runs(halfwidth: float, sds: Sequence[float], level: float) -> flo
     return float(np.exp(root(wider, float(np.log(FEWEST_RUNS)), float(np.log(MOST_RUNS)))))
 
 
+def fieller(b: float, half_b: float, a: float, half_a: float) -> tuple[float, float]:
+    """Return the interval of the ratio b / a of two independent means, given the half-widths of their own intervals.
+
+    The ratios r with `(b - r a)^2 <= half_b^2 + r^2 half_a^2` (Fieller 1954); NaN where a is not told from 0, since
+    they then have no end.
+
+    Examples:
+        >>> fieller(2.0, 0.1, 1.0, 0.0)
+        (1.9, 2.1)
+    """
+    lead = a**2 - half_a**2
+    if not lead > 0:
+        return float("nan"), float("nan")
+    root = np.sqrt(a**2 * half_b**2 + b**2 * half_a**2 - half_a**2 * half_b**2)
+    return float((a * b - root) / lead), float((a * b + root) / lead)
+
+
 def adjusted(p: Float[np.ndarray, "C"], method: str) -> Float[np.ndarray, "C"]:
     """Return p-values adjusted for their number.
 

@@ -18,6 +18,7 @@ from descentcast.trials._contrasts import (
     between_runs,
     contrast,
     equivalent_runs,
+    fieller,
     law_of,
     superiority,
 )
@@ -37,7 +38,8 @@ class TrialResult:
             high, and of the virtual runs: iqm (mean of the middle half), sd, q5, q25, q50, q75, q95, p_diverged; with
             diverged_low and diverged_high (Jeffreys interval from the recorded runs alone). `equivalent_runs`: how many
             real runs would give that interval of the mean.
-        effects: contrast ("B - A"), effect (difference of means), ratio (of means), low, high, p_superior (probability
+        effects: contrast ("B - A"), effect (difference of means) with low and high, ratio (of means) with ratio_low and
+            ratio_high (Fieller's; NaN where the mean of A is not told from 0), p_superior (probability
             that a run of B is better than one of A; in an arm of which a recorded run diverged, virtual ones that do
             are worse than any, in others they are left out) with p_superior_low and p_superior_high, p_value
             (two-sided, of no difference in means), p_adjusted, p_equivalent (of a difference of at least `rope`; NaN
@@ -179,10 +181,14 @@ def concluded(
             continue
         found, law = contrast(usable, prior, posterior, place[b], place[a], level)
         effect, half, theirs = found.effect, found.halfwidth, usable[place[a]].mean
+        halves = [law_of(usable, prior, posterior, [place[i]]).halfwidth(level) for i in (b, a)]
+        ratios = fieller(theirs + effect, halves[0], theirs, halves[1])
         shifts = sorted(superiority(rivals[b], rivals[a], outcome.sign, s) for s in (-half, half))
         row |= {
             "effect": effect,
             "ratio": (theirs + effect) / theirs if theirs else float("nan"),
+            "ratio_low": ratios[0],
+            "ratio_high": ratios[1],
             "low": effect - half,
             "high": effect + half,
             "p_superior": superiority(rivals[b], rivals[a], outcome.sign),
@@ -222,8 +228,8 @@ ARMS = [
     "p_diverged", "diverged_low", "diverged_high", "equivalent_runs",
 ]  # fmt: skip
 EFFECTS = [
-    "contrast", "effect", "ratio", "low", "high", "p_superior", "p_superior_low", "p_superior_high", "p_value",
-    "p_adjusted", "p_equivalent", "equivalent_runs", "verdict",
+    "contrast", "effect", "low", "high", "ratio", "ratio_low", "ratio_high", "p_superior", "p_superior_low",
+    "p_superior_high", "p_value", "p_adjusted", "p_equivalent", "equivalent_runs", "verdict",
 ]  # fmt: skip
 
 
