@@ -68,10 +68,10 @@ def test_a_warm_up_of_few_recorded_steps_is_joined_to_its_neighbour():
     assert cut_at(ending).tolist() == [0, 40]
 
 
-@given(st.lists(st.floats(-3, 3), min_size=9, max_size=80))
+@given(st.lists(st.integers(-30, 30), min_size=9, max_size=80))
 @settings(max_examples=50, deadline=None)
-def test_no_phase_is_too_short_to_fit_a_kernel_to(logarithms):
-    rates = np.exp(np.array(logarithms))
+def test_no_phase_is_too_short_to_fit_a_kernel_to(tenths):
+    rates = np.exp(np.array(tenths) / 10)  # far enough apart that no two of them count as one
     if (np.diff(rates) != 0).sum() < 8:
         return
     begins = cut_at(rates)
