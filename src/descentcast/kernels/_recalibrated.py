@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,7 @@ from descentcast.kernels._beginnings import beginning
 from descentcast.kernels._grid import as_trajectories
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._normal_scores import Transitions
+from descentcast.kernels._one_each import several, single
 from descentcast.kernels._resampling import REPLICATES
 from descentcast.trajectories import Trajectories
 
@@ -97,10 +98,8 @@ class RecalibratedKernel(KernelEstimator):
         earlier = inner.fit_forward(runs, edges, known)
         self._corrected(inner, runs)
         return [
-            _single([t.correction(k).apply(k) for t, k in zip(_transitions(part, kernels), kernels, strict=True)])
-            for part, kernels in (
-                (beginning(runs, count), _several(k)) for count, k in zip(known, earlier, strict=True)
-            )
+            single([t.correction(k).apply(k) for t, k in zip(_transitions(part, kernels), kernels, strict=True)])
+            for part, kernels in ((beginning(runs, count), several(k)) for count, k in zip(known, earlier, strict=True))
         ]
 
     @cached_property
@@ -115,8 +114,8 @@ class RecalibratedKernel(KernelEstimator):
         resampled = list(getattr(self.estimator_, "replicates_", None) or [self.estimator_.kernel_])
         found = []
         for r, rng in enumerate(np.random.default_rng(0).spawn(REPLICATES)):
-            kernels = _several(resampled[r % len(resampled)])
-            found.append(_single([t.drawn(k, rng).apply(k) for t, k in zip(self._seen, kernels, strict=True)]))
+            kernels = several(resampled[r % len(resampled)])
+            found.append(single([t.drawn(k, rng).apply(k) for t, k in zip(self._seen, kernels, strict=True)]))
         return found
 
     @property
@@ -125,7 +124,7 @@ class RecalibratedKernel(KernelEstimator):
         return f"recalibrated {self.estimator.label}"
 
     def _corrected(self, inner: KernelEstimator, runs: Trajectories) -> Self:
-        kernels = _several(inner.kernel_)
+        kernels = several(inner.kernel_)
         if not all(isinstance(kernel, TransitionKernel) for kernel in kernels):
             raise ArgumentError(f"estimator {inner.label} has no kernel a coordinate, must have one to be recalibrated")
         vars(self).pop("replicates_", None)
@@ -133,9 +132,9 @@ class RecalibratedKernel(KernelEstimator):
         corrections = [t.correction(k) for t, k in zip(self._seen, kernels, strict=True)]
         self.estimator_ = inner
         self.n_features_in_, self.edges_ = inner.n_features_in_, inner.edges_
-        self.shift_ = _single([c.shift for c in corrections])
-        self.scale_ = _single([c.scale for c in corrections])
-        self.kernel_ = _single([c.apply(k) for c, k in zip(corrections, kernels, strict=True)])
+        self.shift_ = single([c.shift for c in corrections])
+        self.scale_ = single([c.scale for c in corrections])
+        self.kernel_ = single([c.apply(k) for c, k in zip(corrections, kernels, strict=True)])
         return self
 
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
@@ -154,11 +153,3 @@ class RecalibratedKernel(KernelEstimator):
 
 def _transitions(runs: Trajectories, kernels: Sequence[TransitionKernel]) -> list[Transitions]:
     return [Transitions.of(runs.coordinate(i), kernel.edges) for i, kernel in enumerate(kernels)]
-
-
-def _several(kernels: Any) -> tuple[TransitionKernel, ...]:
-    return kernels if isinstance(kernels, tuple) else (kernels,)
-
-
-def _single(values: Sequence[Any]) -> Any:
-    return values[0] if len(values) == 1 else tuple(values)

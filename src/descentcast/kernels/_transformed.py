@@ -15,6 +15,7 @@ from descentcast.errors import ArgumentError
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._grid import as_trajectories, grids_of
 from descentcast.kernels._kernel import TransitionKernel
+from descentcast.kernels._one_each import several, single
 from descentcast.kernels._transforms import CANDIDATES, TransformChoice, choose_transform
 from descentcast.trajectories import Trajectories
 
@@ -86,8 +87,8 @@ class TransformedKernel(KernelEstimator):
         self.choice_: TransformChoice | None = choice
         self.transforms_ = maps
         self.estimator_ = inner
-        self.kernel_ = _single([_back(kernel, which, True) for kernel, which in zip(kernels, maps, strict=True)])
-        self.edges_ = _single([kernel.edges for kernel in _several(self.kernel_)])
+        self.kernel_ = single([_back(kernel, which, True) for kernel, which in zip(kernels, maps, strict=True)])
+        self.edges_ = single([kernel.edges for kernel in several(self.kernel_)])
         return self
 
     @property
@@ -101,7 +102,7 @@ class TransformedKernel(KernelEstimator):
             raise AttributeError("TransformedKernel has no replicates_ before fit")
         drawn = getattr(self.estimator_, "replicates_", None) or []
         found = [
-            tuple(_back(k, which, False) for k, which in zip(_several(one), self.transforms_, strict=True))
+            tuple(_back(k, which, False) for k, which in zip(several(one), self.transforms_, strict=True))
             for one in drawn
         ]
         return [kernels[0] for kernels in found] if len(self.transforms_) == 1 else found
@@ -114,7 +115,7 @@ class TransformedKernel(KernelEstimator):
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
         named = self.transform
         one = TransformedKernel(self.estimator, named if isinstance(named, (str, Transform)) else named[index])
-        return _several(one.fit(Trajectories.from_arrays(columns), edges).kernel_)[0]
+        return several(one.fit(Trajectories.from_arrays(columns), edges).kernel_)[0]
 
     def _check_parameters(self) -> None:
         if not isinstance(self.estimator, KernelEstimator):
@@ -180,11 +181,3 @@ def _back(kernel: TransitionKernel, which: Transform, noted: bool) -> Transition
     # What an estimator says of the runs is in the scale that it saw.
     told = tuple(f"in its {which.name}: {note}" for note in kernel.notes)
     return replace(kernel, edges=edges, notes=(*told, f"cells are even in the {which.name}"))
-
-
-def _several(kernels: Any) -> tuple[TransitionKernel, ...]:
-    return kernels if isinstance(kernels, tuple) else (kernels,)
-
-
-def _single(values: Sequence[Any]) -> Any:
-    return values[0] if len(values) == 1 else tuple(values)
