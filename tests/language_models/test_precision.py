@@ -86,6 +86,19 @@ def test_a_few_light_nodes_are_not_worth_a_pass():
     np.testing.assert_allclose(np.exp(model.log_probs(forest).nodes), np.exp(exact), atol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_few_light_nodes_see_no_further_than_they_may(count):
+    # Fewer than make a pass, they are computed among the heavy ones, in the order of their prefixes.
+    prompt = np.random.default_rng(0).integers(0, 12, size=300)
+    prefix = np.repeat([299, 20, 150], [count, 3, count])
+    symbols = np.arange(len(prefix)) % 10
+    mass = np.where(prefix == 20, 0.0, 1.0)
+    arrays = (prompt, np.array([299]), symbols, prefix, np.full(len(prefix), -1))
+    model = two_precisions(light=0.5)
+    exact = one_by_one(model, Forest(*arrays))[1]
+    np.testing.assert_allclose(np.exp(model.log_probs(Forest(*arrays, mass=mass)).nodes), np.exp(exact), atol=1e-5)
+
+
 def test_densities_move_by_less_than_limit_times_error(monkeypatch):
     monkeypatch.setattr(_passes, "FEW", 1)
     exact, rough = two_precisions(light=0.0), two_precisions(light=1.0)

@@ -23,7 +23,7 @@ from descentcast.errors import ArgumentError, DataError
 from descentcast.language_models import LanguageModel, cache_dir
 
 # To be raised when `read_densities` returns other numbers for the same arguments: older entries are then never found.
-FORM = 2
+FORM = 3
 DEFAULT_MB = 2048
 ARRAYS, DTYPES = ("probs", "pruned", "outside"), ("<f4", "<f8")
 TOLERANCE = 1e-5

@@ -1,7 +1,7 @@
 """What forests need computed beyond what is kept, cut into passes of a bounded number of tokens."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -62,6 +62,11 @@ class Work:
         order = order[needed[order]]
         order = np.concatenate([order[heavy[order]], order[~heavy[order]]])
         return Work(prompt, forest.symbols, prefix, paths, numbers, order, int(heavy[order].sum()))
+
+    def together(self) -> "Work":
+        """Return the same work with its light nodes among the others, to be computed exactly too."""
+        order = in_order(self.prefix, self.paths)
+        return replace(self, missing=order[np.isin(order, self.missing)], exact=len(self.missing))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,11 +169,11 @@ def passes(works: Sequence[Work], size: int) -> Iterator[Pass]:
     any are read.
     """
     apart = sum(len(work.missing) - work.exact for work in works) >= FEW
-    exact = [work.exact if apart else len(work.missing) for work in works]
+    works = works if apart else [work.together() for work in works]
     needs = [(work, True, len(work.prompt.hidden), len(work.prompt.ids)) for work in works]
-    nodes = [(work, False, 0, count) for work, count in zip(works, exact, strict=True)]
+    nodes = [(work, False, 0, work.exact) for work in works]
     both = [need for pair in zip(needs, nodes, strict=True) for need in pair]
-    light = [(work, False, count, len(work.missing)) for work, count in zip(works, exact, strict=True)]
+    light = [(work, False, work.exact, len(work.missing)) for work in works]
     yield from (Pass(pieces, False) for pieces in _filled(both, size))
     yield from (Pass(pieces, True) for pieces in _filled(light, size))
 
