@@ -26,6 +26,7 @@ from benchmarks.suite.engine import load
 import descentcast as dc
 from descentcast.kernels import TransitionKernel
 from descentcast.kernels._normal_scores import Transitions
+from descentcast.kernels._recalibrated import mended
 
 COLUMNS = ("visited", "between", "outside", "landing")
 CLASSICAL = {
@@ -80,9 +81,9 @@ def kernels(model: str, problem: Judged, views: int) -> Iterator[tuple[str, Tran
     """Yield each kernel with its name."""
     if not model:
         for name, estimator in CLASSICAL.items():
-            mended = dc.RecalibratedKernel(estimator).fit(problem.recorded, problem.edges)
-            yield name, mended.estimator_.kernel_
-            yield f"{name}, recalibrated", mended.kernel_
+            fitted = dc.RecalibratedKernel(estimator).fit(problem.recorded, problem.edges)
+            yield name, fitted.estimator_.kernel_
+            yield f"{name}, recalibrated", fitted.kernel_
         return
     loaded = load(model)
     estimator = dc.InContextKernel(loaded, views=views, rows=READINGS[loaded.restarts])
@@ -95,7 +96,7 @@ def kernels(model: str, problem: Judged, views: int) -> Iterator[tuple[str, Tran
     seen = Transitions.of(problem.recorded.coordinate(0), problem.edges)
     for name, kernel in named.items():
         yield f"{model}, {name}", kernel
-        yield f"{model}, {name}, recalibrated", seen.correction(kernel).apply(kernel)
+        yield f"{model}, {name}, recalibrated", mended(seen, kernel).kernel
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ def main() -> None:
                 "stack, nothing recalibrated": plain.estimator_.kernel_,
                 "the same, recalibrated at the end": plain.kernel_,
                 "stack, only its model recalibrated": half.kernel_,
+                "stack, drifts as members say": mix(kernels, stack.row_weights_),
                 "stack": stack.kernel_,
             }
             for name, kernel in candidates.items():

@@ -43,8 +43,9 @@ Values = dict[str, Any]
 
 
 def estimator() -> dc.StackedKernel:
-    """Return the estimator of every study: the small model and two classical kernels, stacked."""
-    return dc.StackedKernel([dc.InContextKernel(MODEL, views=VIEWS), dc.LocalLinearKernel(), dc.KernelDensityKernel()])
+    """Return the estimator of every study: the default stack, of the small model and two classical kernels."""
+    members = dc.InContextKernel(MODEL, views=VIEWS), dc.LocalLinearKernel(), dc.KernelDensityKernel()
+    return dc.StackedKernel([dc.RecalibratedKernel(member) for member in members])
 
 
 def sets(given: dc.Trajectories, size: int) -> list[dc.Trajectories]:

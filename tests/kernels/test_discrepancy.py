@@ -8,7 +8,7 @@ from descentcast.kernels._discrepancy import Discrepancy, learnt, moved, sizes
 from descentcast.problems import Quadratic
 
 EDGES = np.linspace(-2, 2, 101)
-SIZE = Discrepancy(visited=0.5, hull=1.0, outside=2.0, length=0.3, share=0.5)
+SIZE = Discrepancy(visited=0.5, hull=1.0, outside=2.0, length=0.3, share=0.5, margin=0.0)
 
 
 def ar_kernel():

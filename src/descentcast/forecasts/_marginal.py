@@ -58,6 +58,7 @@ class Marginal:
         low, high = np.full((2, *masses.shape), np.nan)
         if len(self.replicates):
             low, high = np.quantile(np.concatenate([masses[None], self.replicates]), INTERVAL, axis=0)
+            low, high = np.maximum(low - learnt().margin, 0.0), np.minimum(high + learnt().margin, 1.0)
         labels = [*self.basins.labels, UNSEEN, ELSEWHERE, DIVERGED]
         position = [*self.basins.position.tolist(), np.nan, np.nan, np.nan]
         gaps = not np.allclose(self.basins.shares(self.kernel.edges).sum(axis=1), 1)

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from descentcast._types import Edges
 from descentcast.kernels._kernel import TransitionKernel
+from descentcast.kernels._moving import moved_rows, quantiles_of
 
 # Of a Gaussian the quartiles are so many standard deviations apart.
 QUARTILES = 1.349
@@ -35,6 +36,7 @@ class Discrepancy:
         outside: Outside it, two steps from its end on.
         length: Correlation length, as a share of the grid.
         share: The weight of the resampled kernels in the law that quantiles of a forecast are of.
+        margin: How much further than the quantiles over resampled kernels the interval of a landing probability goes.
     """
 
     visited: float
@@ -42,6 +44,7 @@ class Discrepancy:
     outside: float
     length: float
     share: float
+    margin: float
 
 
 @cache
@@ -80,23 +83,13 @@ def moved(
         length: Its correlation length (a Gaussian of the distance), as a share of the grid.
         rng: For the field.
     """
-    edges = kernel.edges
-    shift = scale * (_root(tuple(edges.tolist()), length) @ rng.standard_normal(len(scale)))
-    below = np.pad(np.cumsum(kernel.matrix, axis=1), ((0, 0), (1, 0)))
-    rows = np.empty_like(kernel.matrix)
-    for i, (known, by) in enumerate(zip(below, shift, strict=True)):
-        there = np.interp(edges - by, edges, known)
-        # What would be moved off the grid lies in its last cell: of divergence the field says nothing.
-        there[0], there[-1] = 0.0, known[-1]
-        rows[i] = np.diff(there)
-    return TransitionKernel(edges, np.maximum(rows, 0.0), kernel.overflow)
+    shift = scale * (_root(tuple(kernel.edges.tolist()), length) @ rng.standard_normal(len(scale)))
+    return TransitionKernel(kernel.edges, moved_rows(kernel, shift), kernel.overflow)
 
 
 def _spreads(kernel: TransitionKernel) -> Float[np.ndarray, "n"]:
     """Return the interquartile range of each row over that of a Gaussian; at least half a cell."""
-    inside = kernel.matrix / np.maximum(kernel.matrix.sum(axis=1, keepdims=True), 1e-12)
-    below = inside.cumsum(axis=1)
-    low, high = (np.array([np.interp(q, row, kernel.edges[1:]) for row in below]) for q in (0.25, 0.75))
+    low, high = (quantiles_of(kernel, q) for q in (0.25, 0.75))
     return np.maximum((high - low) / QUARTILES, kernel.widths / 2)
 
 

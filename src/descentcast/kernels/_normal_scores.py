@@ -39,9 +39,7 @@ class Correction:
 
     def apply(self, kernel: TransitionKernel) -> TransitionKernel:
         """Return the kernel with its rows moved; a row excludes what it excluded."""
-        below, above = _tails(kernel)
-        scores = np.where(below < 0.5, ndtri(below), -ndtri(above))  # each from the smaller tail, which is exact
-        moved = (scores - self.shift[:, None]) / self.scale[:, None]
+        moved = (edge_scores(kernel) - self.shift[:, None]) / self.scale[:, None]
         lower, upper = ndtr(moved), ndtr(-moved)
         matrix = np.where(moved[:, :-1] < 0, np.diff(lower, axis=1), upper[:, :-1] - upper[:, 1:])
         overflow = np.column_stack([lower[:, 0], upper[:, -1]])
@@ -71,8 +69,13 @@ class Transitions:
         on = (start >= 0) & (start < len(edges) - 1)
         return Transitions(edges, start[on], following[on])
 
-    def scores(self, kernel: TransitionKernel) -> Float[np.ndarray, "N"]:
-        """Return the normal scores `Phi^-1(F(x_{t+1} | x_t))` of the transitions under a kernel's rows."""
+    def scores(self, kernel: TransitionKernel, least: float = LEAST) -> Float[np.ndarray, "N"]:
+        """Return the normal scores `Phi^-1(F(x_{t+1} | x_t))` of the transitions under a kernel's rows.
+
+        Args:
+            kernel: The kernel.
+            least: F counts as at least this, and as at most 1 less this.
+        """
         below, edges = _tails(kernel)[0], self.edges
         cell = np.clip(np.searchsorted(edges, self.following, side="right") - 1, 0, len(edges) - 2)
         share = np.clip((self.following - edges[cell]) / (edges[cell + 1] - edges[cell]), 0.0, 1.0)
@@ -80,7 +83,7 @@ class Transitions:
         level = np.where(
             self.following < edges[0], level / 2, np.where(self.following > edges[-1], (1 + level) / 2, level)
         )
-        return ndtri(np.clip(level, LEAST, 1 - LEAST))
+        return ndtri(np.clip(level, least, 1 - least))
 
     def correction(self, kernel: TransitionKernel) -> Correction:
         """Return the correction whose shift is the posterior mean, and whose scale holds the doubt about it."""
@@ -187,6 +190,12 @@ class _Process:
 def _bell(centres: np.ndarray, width: float) -> Float[np.ndarray, "n n"]:
     """Return `exp(-(x - y)^2 / (2 width^2))` between all centres."""
     return np.exp(-((centres[:, None] - centres) ** 2) / (2 * width**2))
+
+
+def edge_scores(kernel: TransitionKernel) -> Float[np.ndarray, "n n+1"]:
+    """Return `Phi^-1(F)` of each row at every edge, from the smaller tail, which is exact; it may be infinite."""
+    below, above = _tails(kernel)
+    return np.where(below < 0.5, ndtri(below), -ndtri(above))
 
 
 def _tails(kernel: TransitionKernel) -> tuple[Float[np.ndarray, "n n+1"], Float[np.ndarray, "n n+1"]]:

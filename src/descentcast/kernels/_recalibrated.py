@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -14,10 +15,14 @@ from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._beginnings import beginning
 from descentcast.kernels._grid import as_trajectories
 from descentcast.kernels._kernel import TransitionKernel
-from descentcast.kernels._normal_scores import Transitions
+from descentcast.kernels._normal_scores import Correction, Transitions
 from descentcast.kernels._one_each import several, single
 from descentcast.kernels._resampling import REPLICATES
+from descentcast.kernels._residual_law import ResidualLaw
 from descentcast.trajectories import Trajectories
+
+# Scores that a law is made of are further out than those that move rows: here no single one moves everything.
+LEAST_LEFT = 1e-6
 
 
 class RecalibratedKernel(KernelEstimator):
@@ -31,12 +36,15 @@ class RecalibratedKernel(KernelEstimator):
 
     is fitted, averaged over tau, l and b by marginal likelihood, and a row F becomes
 
-        Phi((Phi^-1(F) - E a(x)) / sqrt(b(x)^2 + Var a(x))),
+        G(Phi^-1(F')),   F' = Phi((Phi^-1(F) - E a(x)) / sqrt(b(x)^2 + Var a(x))).
 
-    the posterior predictive law. Rows that were right stay as they are (tau is near 0 then); a state far from every
-    visit keeps its row, widened by what a may be there. The estimator is the prior mean, the runs are the data: a
+    F' is the posterior predictive law. Rows that were right stay as they are (tau is near 0 then); a state far from
+    every visit keeps its row, widened by what a may be there. The estimator is the prior mean, the runs are the data: a
     language model's rows, which know what dynamics look like but read a state only roughly, gain most. b(x)^2 averages
-    the squared residuals of nearby transitions and five of size 1.
+    the squared residuals of nearby transitions and five of size 1. G is the law that noise has in common: of the normal
+    scores under F' a kernel density estimate, shrunk to the standard normal law; its width, and how far it is shrunk,
+    are averaged over by leave-one-out likelihood. Normal scores leave F'; skewed noise, or minibatches of few kinds,
+    give every row their shape.
 
     Args:
         estimator: What is fitted, with a kernel a coordinate, such as `InContextKernel()` or `LocalLinearKernel()`.
@@ -47,7 +55,7 @@ class RecalibratedKernel(KernelEstimator):
         shift_: E a at each cell's centre, in standard deviations of the row, shape (n,), or a tuple of them.
         scale_: The factor by which each row was widened, shape (n,), or a tuple of them.
         replicates_: The estimator's replicates (its kernel where it has none), each corrected anew with a drawn from
-            its posterior: 40 kernels, in the form of `kernel_`; made when first asked for.
+            its posterior, G as it is: 40 kernels, in the form of `kernel_`; made when first asked for.
 
     Raises:
         ArgumentError: No estimator of kernels, or one whose kernel is of all coordinates together, at `fit`.
@@ -55,7 +63,8 @@ class RecalibratedKernel(KernelEstimator):
     References:
         Gneiting, Balabdaoui, Raftery (2007), Probabilistic forecasts, calibration and sharpness, J. R. Stat. Soc. B 69;
         Rasmussen, Williams (2006), Gaussian processes for machine learning, eq. 2.25 and 2.30; Kennedy, O'Hagan (2001),
-        Bayesian calibration of computer models, J. R. Stat. Soc. B 63 (a process for what a model is off by).
+        Bayesian calibration of computer models, J. R. Stat. Soc. B 63 (a process for what a model is off by);
+        Silverman (1986), Density estimation for statistics and data analysis (G).
 
     Examples:
         >>> from descentcast.kernels import AutoregressiveKernel
@@ -98,7 +107,7 @@ class RecalibratedKernel(KernelEstimator):
         earlier = inner.fit_forward(runs, edges, known)
         self._corrected(inner, runs)
         return [
-            single([t.correction(k).apply(k) for t, k in zip(_transitions(part, kernels), kernels, strict=True)])
+            single([mended(t, k).kernel for t, k in zip(_transitions(part, kernels), kernels, strict=True)])
             for part, kernels in ((beginning(runs, count), several(k)) for count, k in zip(known, earlier, strict=True))
         ]
 
@@ -115,7 +124,8 @@ class RecalibratedKernel(KernelEstimator):
         found = []
         for r, rng in enumerate(np.random.default_rng(0).spawn(REPLICATES)):
             kernels = several(resampled[r % len(resampled)])
-            found.append(single([t.drawn(k, rng).apply(k) for t, k in zip(self._seen, kernels, strict=True)]))
+            parts = zip(self._seen, kernels, self._mended, strict=True)
+            found.append(single([part.law.apply(t.drawn(k, rng).apply(k)) for t, k, part in parts]))
         return found
 
     @property
@@ -129,17 +139,17 @@ class RecalibratedKernel(KernelEstimator):
             raise ArgumentError(f"estimator {inner.label} has no kernel a coordinate, must have one to be recalibrated")
         vars(self).pop("replicates_", None)
         self._seen = _transitions(runs, kernels)
-        corrections = [t.correction(k) for t, k in zip(self._seen, kernels, strict=True)]
+        self._mended = [mended(t, k) for t, k in zip(self._seen, kernels, strict=True)]
         self.estimator_ = inner
         self.n_features_in_, self.edges_ = inner.n_features_in_, inner.edges_
-        self.shift_ = single([c.shift for c in corrections])
-        self.scale_ = single([c.scale for c in corrections])
-        self.kernel_ = single([c.apply(k) for c, k in zip(corrections, kernels, strict=True)])
+        self.shift_ = single([part.correction.shift for part in self._mended])
+        self.scale_ = single([part.correction.scale for part in self._mended])
+        self.kernel_ = single([part.kernel for part in self._mended])
         return self
 
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
         kernel = self.estimator._fit_coordinate(index, columns, edges)
-        return Transitions.of(columns, edges).correction(kernel).apply(kernel)
+        return mended(Transitions.of(columns, edges), kernel).kernel
 
     def _check_parameters(self) -> None:
         if not isinstance(self.estimator, KernelEstimator):
@@ -149,6 +159,23 @@ class RecalibratedKernel(KernelEstimator):
         together = getattr(self.estimator, "coordinates", "independent")
         if together != "independent":
             raise ArgumentError(f"estimator has coordinates == {together!r}, must have a kernel a coordinate")
+
+
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """A kernel whose rows were moved and widened by a correction, and then given the law of what was left."""
+
+    correction: Correction
+    law: ResidualLaw
+    kernel: TransitionKernel
+
+
+def mended(seen: Transitions, kernel: TransitionKernel) -> Mended:
+    """Correct a kernel by the transitions that were seen."""
+    correction = seen.correction(kernel)
+    moved = correction.apply(kernel)
+    law = ResidualLaw.of(seen.scores(moved, LEAST_LEFT))
+    return Mended(correction, law, law.apply(moved))
 
 
 def _transitions(runs: Trajectories, kernels: Sequence[TransitionKernel]) -> list[Transitions]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self, TypeVar
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -20,20 +20,22 @@ from descentcast.kernels._beginnings import Fold, forward_folds
 from descentcast.kernels._classical import source_of
 from descentcast.kernels._conditional_density import KernelDensityKernel
 from descentcast.kernels._discrepancy import learnt, moved, sizes
+from descentcast.kernels._fading import faded
 from descentcast.kernels._grid import as_trajectories, grids_of, hull_distance
 from descentcast.kernels._held_out import HeldOut, covered, score
 from descentcast.kernels._in_context import InContextKernel
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._local_linear import LocalLinearKernel
 from descentcast.kernels._mixing import Mixture, mix, mixture_of, tempered
+from descentcast.kernels._one_each import single
 from descentcast.kernels._recalibrated import RecalibratedKernel
 from descentcast.kernels._resampling import REPLICATES, blocks
 from descentcast.trajectories import Trajectories
 
-T = TypeVar("T")
 WORTH_A_NOTE = 0.05  # weight of a member above which its own notes are the stack's
-# How fast weights change outside the hull: half way a tenth of a step from it. Chosen on development problems.
-SHARPNESS = 10.0
+# How fast weights change outside the hull, half way a tenth of a step from it, and drifts fade, by half a step from it.
+# Chosen on development problems.
+SHARPNESS, FADING = 10.0, 1.0
 # Steps ahead, and the nominal level, at which coverage of held-out values is told.
 LAGS, LEVEL = (1, 10), 0.9
 
@@ -54,6 +56,11 @@ class _Coordinate:
         """Return the weights of each row, shape (n, M), from those in the hull."""
         return tempered(weights, 1 / (1 + SHARPNESS * self.distance), self.beyond)
 
+    def mixed(self, kernels: list[TransitionKernel], weights: np.ndarray) -> TransitionKernel:
+        """Return the members' kernels mixed by weights in the hull; of several the drift fades outside it."""
+        kernel = mix(kernels, self.rows(weights))
+        return kernel if len(kernels) == 1 else faded(kernel, 1 - 1 / (1 + FADING * self.distance))
+
 
 class StackedKernel(KernelEstimator):
     """Bayes mixture of estimators on one grid, weighted by held-out log score.
@@ -73,7 +80,9 @@ class StackedKernel(KernelEstimator):
     `w_im = tau w_m + (1 - tau) b_m` with `tau = 1 / (1 + 10 d / s)`, s the typical one-step spread, and b_m even over
     the members that read every row (a language model that is probed), where there are such: the others extrapolate,
     and on development problems what they say there makes landings worse. Without such members b_m = 1 / M, so that
-    rows widen where members disagree about what nobody has seen.
+    rows widen where members disagree about what nobody has seen. Nor is a drift known there: the mixed row
+    is mixed once more, by `d / (d + s)`, with itself moved until its median is the state that it starts from. (A stack
+    of one is that one.)
 
     Args:
         members: Estimators; by default the language model in context, a local-linear and a conditional-density
@@ -150,11 +159,11 @@ class StackedKernel(KernelEstimator):
         vars(self).pop("replicates_", None)
         self._parts = parts
         self.n_features_in_ = len(grids)
-        self.edges_ = _single(grids)
+        self.edges_ = single(grids)
         self.members_ = members
-        self.kernel_ = _single([part.kernel for part in parts])
-        self.weights_ = _single([part.mixture.weights for part in parts])
-        self.row_weights_ = _single([part.rows(part.mixture.weights) for part in parts])
+        self.kernel_ = single([part.kernel for part in parts])
+        self.weights_ = single([part.mixture.weights for part in parts])
+        self.row_weights_ = single([part.rows(part.mixture.weights) for part in parts])
         self.held_out_scores_ = pd.concat(
             [_table(name, labels, part) for name, part in zip(runs.names, parts, strict=True)], ignore_index=True
         )
@@ -188,7 +197,7 @@ class StackedKernel(KernelEstimator):
         for r, rng in enumerate(_checks.generator(self.random_state).spawn(REPLICATES)):
             kernels = [own[r % len(own)] for own in resampled]
             mixed = [
-                mix([_of(k, i) for k in kernels], part.rows(_redrawn_weights(part, rng)))
+                part.mixed([_of(k, i) for k in kernels], _redrawn_weights(part, rng))
                 for i, part in enumerate(self._parts)
             ]
             found.append(tuple(moved(k, scale, size.length, rng) for k, scale in zip(mixed, scales, strict=True)))
@@ -233,7 +242,7 @@ def _stack(
     weight = (rows * np.column_stack([kernel.evidence.weight for kernel in kernels])).sum(axis=1)
     alone = kernels[0].evidence if len(kernels) == 1 else None
     kernel = replace(
-        mix(kernels, rows),
+        rests.mixed(kernels, mixture.weights),
         evidence=alone or Evidence(visits, source_of(visits), np.clip(weight, 0, 1)),
         projected=any(kernel.projected for kernel in kernels),
     )
@@ -297,7 +306,8 @@ def _notes(part: _Coordinate, labels: list[str], kernels: list[TransitionKernel]
         low, high = (edges[inside[0]], edges[inside[-1] + 1]) if len(inside) else (np.nan, np.nan)
         to = ", ".join(label for label, weight in zip(labels, part.beyond, strict=True) if weight)
         to = "equal ones" if (part.beyond > 0).all() else f"{to}, which reads every row"
-        notes.append(f"outside [{low:.4g}, {high:.4g}], where runs have been, the weights go towards {to}")
+        where = f"outside [{low:.4g}, {high:.4g}], where runs have been"
+        notes.append(f"{where}, the weights go towards {to}, and drifts fade")
     for label, weight, kernel in zip(labels, weights, kernels, strict=True):
         notes += [f"{label}: {note}" for note in kernel.notes if weight >= WORTH_A_NOTE]
     return tuple(notes)
@@ -332,7 +342,3 @@ def _distinct(labels: list[str]) -> list[str]:
 
 def _of(kernels: TransitionKernel | tuple[TransitionKernel, ...], coordinate: int) -> TransitionKernel:
     return kernels if isinstance(kernels, TransitionKernel) else kernels[coordinate]
-
-
-def _single(values: Sequence[T]) -> T | tuple[T, ...]:
-    return values[0] if len(values) == 1 else tuple(values)
