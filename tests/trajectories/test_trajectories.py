@@ -110,6 +110,13 @@ def test_the_shared_setting_is_what_all_runs_agree_on():
     assert dict(Trajectories((one, other)).setting) == {"step": 0.1}
 
 
+def test_arrays_in_settings_agree_entry_by_entry():
+    features, targets = np.eye(2), np.array([1.0, 2.0])
+    one = Trajectory([1, 2], setting={"features": features, "targets": targets, "odd": targets})
+    other = Trajectory([1, 2], setting={"features": features.copy(), "targets": -targets, "odd": 3.0})
+    assert list(Trajectories((one, other)).setting) == ["features"]
+
+
 def test_runs_of_different_coordinates_and_no_runs_are_refused():
     one, other = Trajectory([1, 2], names=["w"], run="one"), Trajectory([1, 2], names=["b"], run="other")
     with pytest.raises(DataError, match=r"^other recorded \['b'\] but one recorded \['w'\]"):

@@ -188,7 +188,7 @@ class Trajectories(Sequence[Trajectory]):
     def setting(self) -> Mapping[str, Any]:
         """The part of the setting that all runs share."""
         first, *rest = (run.setting for run in self.runs)
-        return {k: v for k, v in first.items() if all(k in s and s[k] == v for s in rest)}
+        return {k: v for k, v in first.items() if all(k in s and _same(s[k], v) for s in rest)}
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -253,3 +253,9 @@ def _steps(raw: Any, rows: int, run: str) -> np.ndarray:
     if (np.diff(steps) <= 0).any():
         raise DataError(rule)
     return steps
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two settings are equal, arrays entry by entry."""
+    arrays = isinstance(one, np.ndarray) or isinstance(other, np.ndarray)
+    return bool(np.array_equal(one, other) if arrays else one == other)
