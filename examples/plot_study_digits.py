@@ -73,7 +73,8 @@ for ax, study, title in zip(axes[0], ("digits_mlp", "digits_cnn"), ("MLP, SGD", 
     given = data.runs(study, "given", ["validation:0"])[:2]
     report = data.runs(study, "report", ["validation:0"])
 
-    members = [dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()]
+    plain = dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()
+    members = [dc.RecalibratedKernel(member) for member in plain]
     estimator = dc.TransformedKernel(dc.StackedKernel(members), "log").fit(given)
     start = np.mean([run.values[0, 0] for run in report])
     result = dc.forecast(estimator, [start], steps=STEPS // EVERY)

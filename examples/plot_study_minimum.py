@@ -69,7 +69,8 @@ given = data.runs("minimum", "given", ["a"])[:2]
 report = data.runs("minimum", "report", ["a"])
 starts = data.seeds("minimum")["report_starts"]
 
-members = [dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()]
+plain = dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()
+members = [dc.RecalibratedKernel(member) for member in plain]
 estimator = dc.StackedKernel(members).fit(given)
 edges = estimator.edges_
 basins = [(edges[0], 0.0), (0.0, edges[-1])]

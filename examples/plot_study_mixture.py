@@ -68,7 +68,8 @@ report = data.runs("mixture", "report", ["means[0]"])
 starts = data.seeds("mixture")["report_starts"]
 
 grid = np.linspace(0.5, 7.6, 143)
-members = [dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()]
+plain = dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()
+members = [dc.RecalibratedKernel(member) for member in plain]
 estimator = dc.StackedKernel(members).fit(given, grid)
 basins = list(zip((grid[0], *BORDERS), (*BORDERS, grid[-1]), strict=True))
 landing = dc.forecast(estimator, starts, STEPS, basins).landing

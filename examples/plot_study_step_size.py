@@ -91,7 +91,8 @@ TITLES = {
     LINEAR: "Linear regression, along its steepest direction",
     "step_size": "A network on digits, by its validation loss",
 }
-members = [dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()]
+plain = dc.InContextKernel("descent-small"), dc.LocalLinearKernel(), dc.KernelDensityKernel()
+members = [dc.RecalibratedKernel(member) for member in plain]
 
 figure, axes = pictures.figure(2, 2, (10, 5.6), height_ratios=[2.4, 1], sharex="col")
 for column, (study, (name, (low, high))) in enumerate(STUDIES.items()):

@@ -16,7 +16,7 @@ from benchmarks.suite.tables import (
     one_step_values,
     ratio,
 )
-from benchmarks.suite.whole_kernel import HALF, LINEAR, MODEL, RECALIBRATED, SETTINGS
+from benchmarks.suite.whole_kernel import HALF, HALVES, LINEAR, MODEL, RECALIBRATED, SETTINGS
 
 TRAINED = ("adapter", "descent-small")
 GAUSSIAN = tuple(name for name, chain in REPORTING.items() if chain.gaussian)
@@ -66,8 +66,9 @@ def _ratios(model: str, values: dict[str, Values]) -> Iterator[Row]:
             for place, limit in RATIOS.items():
                 if found := ratio(values[place], f"{model}, {rows}", setting, REPORTING):
                     yield _row(model, f"ratio to local-linear, {rows}, {place} cells, {setting}", found[0], limit)
-        if found := ratio(values["visited"], f"{model}, {HALF}", setting, REPORTING):
-            yield _row(model, f"ratio to local-linear, {HALF}, visited cells, {setting}", found[0], RATIO_OF_HALF)
+        for rows in (HALF, HALVES):
+            if found := ratio(values["visited"], f"{model}, {rows}", setting, REPORTING):
+                yield _row(model, f"ratio to local-linear, {rows}, visited cells, {setting}", found[0], RATIO_OF_HALF)
 
 
 def _landing(model: str, values: Values) -> Iterator[Row]:

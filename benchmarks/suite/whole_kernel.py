@@ -22,9 +22,9 @@ SETTINGS = {"1 run": 1, "4 runs": 4}
 PLACES = ("visited", "inside", "outside")
 TRUE, LINEAR = "true kernel", "local-linear"
 # A language model's rows: read at visits, probed, the mixture of the two; that (or the only one there is) recalibrated,
-# and its even mixture with local-linear.
+# and its even mixtures with local-linear, as fitted and recalibrated.
 VISITED, MODEL, BOTH = "visited", "probed", "visited and probed"
-RECALIBRATED, HALF = "recalibrated", "recalibrated, half and half"
+RECALIBRATED, HALF, HALVES = "recalibrated", "recalibrated, half and half", "half and half, both recalibrated"
 # Classical estimators that are shown recalibrated too.
 MENDED = (LINEAR, "conditional density")
 # Landings: unseen starts, horizon, simulated runs a start.
@@ -58,6 +58,8 @@ def whole_kernel(chain: Chain, seed: int, model: LanguageModel | None, settings:
         else:
             kernels |= read(model, runs, edges, seed)
             kernels[HALF] = half_and_half(kernels[RECALIBRATED], kernels[LINEAR])
+            mended = fitted(RecalibratedKernel(CLASSICAL[LINEAR]), runs, edges)
+            kernels[HALVES] = half_and_half(kernels[RECALIBRATED], mended)
         seconds = time.perf_counter() - started
         places = place_of(kernels[LINEAR])
         by_place = {
