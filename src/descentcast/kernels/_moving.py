@@ -29,7 +29,9 @@ def moved_rows(kernel: TransitionKernel, shift: Float[np.ndarray, "n"]) -> Float
 
 
 def quantiles_of(kernel: TransitionKernel, q: float) -> Float[np.ndarray, "n"]:
-    """Return a quantile of each row's law on the grid, uniform within cells, shape (n,); the first edge where none is.
+    """Return a quantile of each row's law on the grid, uniform within cells, shape (n,).
+
+    A row without mass on the grid has none: the last edge stands for it.
 
     Examples:
         >>> quantiles_of(TransitionKernel([0, 1, 2], np.eye(2), np.zeros((2, 2))), 0.5)
