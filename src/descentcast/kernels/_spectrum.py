@@ -58,8 +58,13 @@ def stationary(matrix: np.ndarray, overflow: np.ndarray) -> StationaryLaw:
     leave = overflow.sum(axis=1)
     closed = _chains.closed_classes(matrix, leave)
     if closed:
-        law, unique = _settled(matrix, leave, closed), len(closed) == 1
-        notes = [] if unique else [f"{len(closed)} closed classes: the limit depends on the start"]
+        law, notes = _settled(matrix, leave, closed), []
+        everyone = bool(_chains.reaching(matrix, np.isin(np.arange(len(matrix)), closed[0])).all())
+        unique = len(closed) == 1 and everyone
+        if len(closed) > 1:
+            notes.append(f"{len(closed)} closed classes: the limit depends on the start")
+        elif not everyone:
+            notes.append("from some starts every run leaves the grid: the limit given survival depends on the start")
         if leave.any():
             notes.append("some runs leave the grid before they settle: the law is that of the others")
     else:
