@@ -25,7 +25,6 @@ from benchmarks.suite.engine import load
 
 import descentcast as dc
 from descentcast.kernels import TransitionKernel
-from descentcast.kernels._normal_scores import Transitions
 from descentcast.kernels._recalibrated import mended
 
 COLUMNS = ("visited", "between", "outside", "landing")
@@ -88,15 +87,14 @@ def kernels(model: str, problem: Judged, views: int) -> Iterator[tuple[str, Tran
     loaded = load(model)
     estimator = dc.InContextKernel(loaded, views=views, rows=READINGS[loaded.restarts])
     read = estimator.fit(problem.recorded, problem.edges).kernel_
-    (reading,) = estimator._readings
+    (reading,), columns = estimator._readings, problem.recorded.coordinate(0)
     named = {
         "probed" if part.probed else "visited": part.kernel(rule, "quantile")
         for part, rule in zip(reading.parts, reading.rules, strict=True)
     } | {READINGS[loaded.restarts]: read}
-    seen = Transitions.of(problem.recorded.coordinate(0), problem.edges)
     for name, kernel in named.items():
         yield f"{model}, {name}", kernel
-        yield f"{model}, {name}, recalibrated", mended(seen, kernel).kernel
+        yield f"{model}, {name}, recalibrated", mended(columns, kernel, estimator.unevenness).kernel
 
 
 if __name__ == "__main__":

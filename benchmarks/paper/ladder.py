@@ -37,7 +37,7 @@ def computed(name: str, family: str, seed: int) -> list[dict]:
     """Return distance and processor seconds of each estimator on one run; classical ones share one time."""
     model = load(name)
     before = time.process_time()
-    found = one_step(chain_of(family, seed), seed, model, (LENGTH,))[str(LENGTH)]
+    found = one_step(chain_of(family, seed), seed, model, mend=False, lengths=(LENGTH,))[str(LENGTH)]
     seconds = time.process_time() - before
     wanted = SHOWN if model is None else (label(VIEWS),)
     return [{"estimator": e, "distance": found[e]["bhattacharyya"], "seconds": seconds} for e in wanted]

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.suite.chains import REPORTING
-from benchmarks.suite.one_step import CLASSICAL
+from benchmarks.suite.one_step import CLASSICAL, VIEWS
+from benchmarks.suite.one_step import RECALIBRATED as CORRECTED
 from benchmarks.suite.store import Store
 from benchmarks.suite.tables import (
     Values,
@@ -44,10 +45,16 @@ def required(store: Store) -> list[Row]:
 
 
 def _one_step(model: str, values: Values) -> Iterator[Row]:
-    name = f"{model}, 4 views"
+    for read in (f"{VIEWS} views", CORRECTED):
+        yield from _one_step_of(model, read, values)
+
+
+def _one_step_of(model: str, read: str, values: Values) -> Iterator[Row]:
+    name = f"{model}, {read}"
     for family in GAUSSIAN:
         if found := values.get((name, "300", family)):
-            yield _row(model, f"Bhattacharyya, one step, 300 values, {family}", mean_and_error(found)[0], ONE_STEP)
+            figure = f"Bhattacharyya, one step, {read}, 300 values, {family}"
+            yield _row(model, figure, mean_and_error(found)[0], ONE_STEP)
     for length, families in (("300", OTHERS), ("30", tuple(REPORTING))):
         for family in families:
             ours = values.get((name, length, family), {})
@@ -57,7 +64,7 @@ def _one_step(model: str, values: Values) -> Iterator[Row]:
                 best = min(members, key=lambda m: sum(members[m][s] for s in shared))
                 limit = sum(members[best][s] for s in shared) / len(shared)
                 mean = sum(ours[s] for s in shared) / len(shared)
-                yield _row(model, f"the same, {length} values, {family}, against {best}", mean, limit)
+                yield _row(model, f"the same, {read}, {length} values, {family}, against {best}", mean, limit)
 
 
 def _ratios(model: str, values: dict[str, Values]) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.suite.chains import generator, masses_below
 from benchmarks.suite.curves import curve_of
 from benchmarks.suite.measures import floored
-from benchmarks.suite.one_step import CLASSICAL, Stretch, classical_laws, label, model_laws, stretches
+from benchmarks.suite.one_step import CLASSICAL, Stretch, classical_laws, model_laws, stretches
 from scipy.optimize import least_squares
 from scipy.special import ndtr
 
@@ -34,8 +34,7 @@ def loss_scores(family: str, seed: int, model: LanguageModel | None) -> dict[str
             laws[name] = [classical_laws(CLASSICAL[name], values[:-1], s) for s in scored]
     else:
         rehearsed = np.unique(np.linspace(first // 3, first - 1, REHEARSED).round().astype(int))
-        pooled = model_laws(model, values, rehearsed, scored, generator("views", family, seed))
-        laws = {label(count): found for count, found in pooled.items()}
+        laws = model_laws(model, values, rehearsed, scored, generator("views", family, seed))
     return {
         name: float(
             np.concatenate(

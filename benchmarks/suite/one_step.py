@@ -4,20 +4,21 @@ A context is the first T values of a run; laws are read at up to 20 evenly space
 come from what was known: at the first of these steps `default_edges` of the values so far (hull, margins, 100 cells),
 and again where a value comes so near the end of the grid that the next may leave it. Views of a language model are
 drawn around the same range. How views are pooled is chosen, as `next_densities` does, by the log score on earlier
-steps: on twelve evenly spaced ones before the last third (from a sixth of the context on) and those read so far.
+steps: on twelve evenly spaced ones before the last third (from a sixth of the context on) and those read so far. With
+all views, what `recalibrate_densities` makes of the densities read at every step so far is shown too.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from benchmarks.suite.chains import CELLS, Chain, generator
+from benchmarks.suite.chains import CELLS, Chain, generator, rows_of
 from benchmarks.suite.measures import averaged, compare
 
 import descentcast as dc
-from descentcast.densities import RULES, lay_out, read_densities, within
+from descentcast.densities import RULES, Densities, lay_out, read_densities, within
 from descentcast.densities._densities import PRUNED
 from descentcast.densities._grids import FLOOR
-from descentcast.densities._pooling import candidates
+from descentcast.densities._pooling import candidates, running_choice
 from descentcast.encoding import draw_views
 from descentcast.kernels import ClassicalKernel, default_edges
 from descentcast.kernels._grid import one_step_spread
@@ -38,7 +39,9 @@ CLASSICAL: dict[str, ClassicalKernel] = {
     "AR(1)": dc.AutoregressiveKernel(),
     "AR(1), residual noise": dc.AutoregressiveKernel(noise="residual"),
 }
-GRID = "true kernel, same cells"
+GRID, RECALIBRATED = "true kernel, same cells", f"{VIEWS} views, recalibrated"
+# Classical estimators that are shown recalibrated too, as in the whole kernels.
+MENDED = ("local-linear", "conditional density")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,15 @@ def classical_laws(estimator: ClassicalKernel, values: np.ndarray, stretch: Stre
     return np.concatenate([estimator._law(x[:t], y[:t], x[t : t + 1], stretch.edges) for t in stretch.steps])
 
 
+def recalibrated_laws(estimator: ClassicalKernel, values: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """Return the present rows of a classical estimator's recalibrated kernels of what was known, shape (Q, n + 2)."""
+    found = []
+    for t in stretch.steps:
+        fitted = dc.RecalibratedKernel(estimator).fit(Trajectories.from_arrays([values[: t + 1]]), stretch.edges)
+        found.append(rows_of(fitted.kernel_)[_cells(values[t], stretch.edges)])
+    return np.stack(found)
+
+
 def view_laws(
     model: LanguageModel, values: np.ndarray, stretch: Stretch, views: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -108,18 +120,24 @@ def model_laws(
     scored: list[Stretch],
     rng: np.random.Generator,
     views: tuple[int, ...] = (1, VIEWS),
-) -> dict[int, list[np.ndarray]]:
-    """Return, for each number of views, a language model's pooled laws (Q, n + 2) on each scored stretch.
+    mend: bool = True,
+) -> dict[str, list[np.ndarray]]:
+    """Return, by label, a language model's pooled laws (Q, n + 2) on each scored stretch.
 
     The identity view is the first of the several, so all are read once. The steps `rehearsed` come before the first
-    stretch and are read with its grid, so from the same prompts: what they choose is used later than all it knows.
+    stretch and are read with its grid, so from the same prompts: what they choose is used later than all it knows. To
+    `mend` too, every step before the last is read.
     """
     running = {count: np.zeros(len(RULES)) for count in views}
-    laws: dict[int, list[np.ndarray]] = {count: [] for count in views}
+    laws: dict[str, list[np.ndarray]] = {name: [] for name in (*map(label, views), *[RECALIBRATED] * mend)}
     for i, stretch in enumerate(scored):
         early = 0 if i else len(rehearsed)
         steps = np.concatenate([rehearsed[:early], stretch.steps])
-        stacked = view_laws(model, values, Stretch(steps, stretch.edges), max(views), rng)
+        read = np.arange(steps[-1] + 1) if mend else steps
+        every = view_laws(model, values, Stretch(read, stretch.edges), max(views), rng)
+        if mend:
+            laws[RECALIBRATED].append(corrected(every, values[: len(read)], stretch))
+        stacked = every[:, np.searchsorted(read, steps)]
         following, rows = values[steps + 1], np.arange(len(steps))
         cells = np.clip(np.searchsorted(stretch.edges, following, side="right") - 1, 0, len(stretch.edges) - 2)
         # A value beyond the grid has no cell: it speaks for no rule.
@@ -130,11 +148,22 @@ def model_laws(
             totals = running[count][:, None] + np.cumsum(np.pad(scores, ((0, 0), (1, 0))), axis=1)
             running[count] = totals[:, -1]
             chosen = pooled[totals[:, :-1].argmax(axis=0), rows]
-            laws[count].append(np.pad(chosen[early:], ((0, 0), (1, 1))))
+            laws[label(count)].append(np.pad(chosen[early:], ((0, 0), (1, 1))))
     return laws
 
 
-def one_step(chain: Chain, seed: int, model: LanguageModel | None, lengths: tuple[int, ...] = LENGTHS) -> dict:
+def corrected(every: np.ndarray, values: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """Return the recalibrated laws of a stretch, shape (Q, n + 2), from the densities of every step, (views, T, n)."""
+    pooled = candidates(every)
+    choice, _ = running_choice(pooled, _cells(values[1:], stretch.edges), np.zeros(len(RULES)))
+    rules, read = np.array(RULES)[choice], pooled[choice, np.arange(len(values))]
+    found = dc.recalibrate_densities(Densities(read, stretch.edges, rules, np.zeros(1), 0.0), values)
+    return np.pad(found.probs[stretch.steps], ((0, 0), (1, 1)))
+
+
+def one_step(
+    chain: Chain, seed: int, model: LanguageModel | None, lengths: tuple[int, ...] = LENGTHS, mend: bool = True
+) -> dict:
     """Compare one-step laws on one run of a chain.
 
     Args:
@@ -142,6 +171,7 @@ def one_step(chain: Chain, seed: int, model: LanguageModel | None, lengths: tupl
         seed: Seed of the run: every estimator sees the same one.
         model: A language model, or None for the classical estimators and the floor.
         lengths: Numbers of values of the contexts, all beginnings of the same run.
+        mend: Whether recalibrated laws are wanted too: they take reading every step.
 
     Returns:
         Measures by length and estimator.
@@ -156,11 +186,12 @@ def one_step(chain: Chain, seed: int, model: LanguageModel | None, lengths: tupl
         if model is None:
             for name, estimator in CLASSICAL.items():
                 laws[name] = [classical_laws(estimator, values[:length], s) for s in scored]
+            for name in MENDED if mend else ():
+                laws[f"{name}, recalibrated"] = [recalibrated_laws(CLASSICAL[name], values[:length], s) for s in scored]
             laws[GRID] = [chain.cell_laws(_cells(values[s.steps], s.edges), s.edges) for s in scored]
         else:
             rng = generator("views", chain.name, seed)
-            pooled = model_laws(model, values, rehearsal_steps(length), scored, rng)
-            laws = {label(count): found for count, found in pooled.items()}
+            laws = model_laws(model, values, rehearsal_steps(length), scored, rng, mend=mend)
         truth = [chain.law(values[s.steps], s.edges) for s in scored]
         spread = [chain.spread(values[s.steps]) for s in scored]
         found[str(length)] = {
@@ -180,5 +211,5 @@ def label(views: int) -> str:
     return f"{views} view{'s' if views > 1 else ''}"
 
 
-def _cells(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+def _cells(values: np.ndarray | float, edges: np.ndarray) -> np.ndarray:
     return np.minimum(np.searchsorted(edges, values, side="right") - 1, len(edges) - 2)

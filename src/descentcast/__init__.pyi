@@ -55,6 +55,7 @@ from .kernels import couple as couple
 from .kernels import markov_test as markov_test
 from .kernels import phased as phased
 from .kernels import phases as phases
+from .kernels import recalibrate_densities as recalibrate_densities
 from .kernels import rescale as rescale
 from .language_models import LanguageModel as LanguageModel
 from .language_models import load_model as load_model

@@ -5,7 +5,7 @@ import pytest
 from benchmarks.suite.curves import CURVES, curve_of
 from benchmarks.suite.losses import fit_power_law, last_value_laws, loss_scores, power_law, power_law_laws
 from benchmarks.suite.measures import floored
-from benchmarks.suite.one_step import stretches
+from benchmarks.suite.one_step import RECALIBRATED, stretches
 
 from descentcast import scoring
 
@@ -53,5 +53,5 @@ def test_curves_fall_and_differ_by_seed(family):
 def test_scores_of_models_and_baselines_are_on_one_curve(fake_model):
     family = "linear, full loss"
     found = loss_scores(family, 0, None) | loss_scores(family, 0, fake_model)
-    assert set(found) == {"last value", "power law", "AR(1)", "local-linear", "1 view", "4 views"}
+    assert set(found) == {"last value", "power law", "AR(1)", "local-linear", "1 view", "4 views", RECALIBRATED}
     assert np.isfinite(list(found.values())).all()

@@ -6,8 +6,10 @@ from benchmarks.suite.chains import CELLS, REPORTING, generator
 from benchmarks.suite.one_step import (
     CLASSICAL,
     GRID,
+    RECALIBRATED,
     Stretch,
     classical_laws,
+    label,
     model_laws,
     one_step,
     read_steps,
@@ -78,7 +80,7 @@ def test_a_model_read_at_every_step_is_what_next_densities_reads(run, fake_model
     edges = np.linspace(low, high, CELLS + 1)
     found = dc.next_densities(run, fake_model, views=views, range=(low, high), random_state=0)
     every = Stretch(np.arange(60), edges)
-    laws = model_laws(fake_model, run, np.arange(0), [every], np.random.default_rng(0), (1, views))[views]
+    laws = model_laws(fake_model, run, np.arange(0), [every], np.random.default_rng(0), (1, views))[label(views)]
     np.testing.assert_allclose(laws[0][:, 1:-1], found.probs[:60], atol=1e-12)
 
 
@@ -87,8 +89,21 @@ def test_rules_are_chosen_on_rehearsed_steps_as_on_all(run, fake_model):
     edges = np.linspace(low, high, CELLS + 1)
     found = dc.next_densities(run, fake_model, views=4, range=(low, high), random_state=0)
     later = Stretch(np.arange(40, 60), edges)
-    laws = model_laws(fake_model, run, np.arange(40), [later], np.random.default_rng(0))[4]
+    laws = model_laws(fake_model, run, np.arange(40), [later], np.random.default_rng(0))[label(4)]
     np.testing.assert_allclose(laws[0][:, 1:-1], found.probs[40:60], atol=1e-12)
+
+
+def test_recalibrated_laws_are_those_of_all_densities_so_far(run, fake_model):
+    low, high = float(run.min() - 0.2), float(run.max() + 0.2)
+    edges = np.linspace(low, high, CELLS + 1)
+    found = dc.recalibrate_densities(
+        dc.next_densities(run[:60], fake_model, views=4, range=(low, high), random_state=0), run[:60]
+    )
+    later = Stretch(np.arange(40, 60), edges)
+    laws = model_laws(fake_model, run, np.arange(10, 40, 5), [later], np.random.default_rng(0))[RECALIBRATED]
+    np.testing.assert_allclose(laws[0][:, 1:-1], found.probs[40:60], atol=1e-12)
+    read = model_laws(fake_model, run, np.arange(10, 40, 5), [later], np.random.default_rng(0), mend=False)
+    assert list(read) == ["1 view", "4 views"]
 
 
 def test_the_true_kernel_is_at_the_floor(run):
@@ -117,4 +132,4 @@ def test_every_estimator_sees_the_same_run(fake_model):
     # The true law's score of the outcomes is the same in both.
     reference = [found["log_score"] - found["excess"] for found in (*by_model.values(), *classical.values())]
     np.testing.assert_allclose(reference, reference[0])
-    assert set(by_model) == {"1 view", "4 views"}
+    assert set(by_model) == {"1 view", "4 views", RECALIBRATED}

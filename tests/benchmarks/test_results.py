@@ -98,8 +98,8 @@ def test_requirements_say_what_is_missed_and_by_how_much(tmp_path):
     store.add(Unit("one-step", "adapter", "double_well", 0), "w", one_step_result(0.015))
     store.add(Unit("speed", "descent-small", "double_well", 0), "w", {"fit": 0.7, "read": 0.6})
     met = {row["figure"]: row["met"] for row in required(store)}
-    assert met["Bhattacharyya, one step, 300 values, quadratic"] == "yes"
-    assert met["Bhattacharyya, one step, 300 values, double_well"] == "no, +0.003"
+    assert met["Bhattacharyya, one step, 4 views, 300 values, quadratic"] == "yes"
+    assert met["Bhattacharyya, one step, 4 views, 300 values, double_well"] == "no, +0.003"
     assert met["seconds of a whole kernel"] == "yes"
 
 

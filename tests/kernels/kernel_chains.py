@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from descentcast.kernels import TransitionKernel
 
@@ -60,3 +61,11 @@ def wells(n_sets, size, seed, crossing=0.01):
         block = slice(k * size, (k + 1) * size)
         matrix[block, block] += (1 - crossing) * dense(size, seed + k + 1, floor=0.5)
     return matrix
+
+
+def gaussian_kernel(means, sds, edges):
+    """Return the kernel whose rows are Gaussian laws."""
+    law = stats.norm(means[:, None], np.broadcast_to(sds, means.shape)[:, None])
+    below, above = law.cdf(edges), law.sf(edges)  # each exact in its own tail
+    rows = np.where(below[:, 1:] < 0.5, np.diff(below, axis=1), above[:, :-1] - above[:, 1:])
+    return TransitionKernel(edges, rows, np.column_stack([below[:, 0], above[:, -1]]))

@@ -66,10 +66,10 @@ def test_a_stack_forgets_drifts_outside_the_hull_and_nowhere_else():
     distance = hull_distance([np.array(x)], edges)
     np.testing.assert_allclose(stack.matrix[distance == 0], member.matrix[distance == 0])
     np.testing.assert_allclose(stack.overflow, member.overflow)
-    # Rows about 0.8 x and about x mix by d / (d + 1): so do their means, where both lie on the grid.
+    # Rows about 0.8 x and about x mix by d / (d + 2): so do their means, where both lie on the grid.
     means = [kernel.matrix @ kernel.centres for kernel in (member, stack)]
     inner = np.abs(stack.centres) < 4.5
-    share = distance / (1 + distance)
+    share = distance / (2 + distance)
     expected = (1 - share) * means[0] + share * stack.centres
     np.testing.assert_allclose(means[1][inner], expected[inner], atol=0.01)
 

@@ -5,6 +5,7 @@ import pytest
 from fixed_kernel import FixedKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_chains import gaussian_kernel
 from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
@@ -35,11 +36,8 @@ CENTRES = (EDGES[:-1] + EDGES[1:]) / 2
 
 
 def gaussian(means: np.ndarray, sds: np.ndarray | float, edges: np.ndarray = EDGES) -> TransitionKernel:
-    """Return the kernel whose rows are Gaussian laws."""
-    law = stats.norm(means[:, None], np.broadcast_to(sds, means.shape)[:, None])
-    below, above = law.cdf(edges), law.sf(edges)  # each exact in its own tail
-    rows = np.where(below[:, 1:] < 0.5, np.diff(below, axis=1), above[:, :-1] - above[:, 1:])
-    return TransitionKernel(edges, rows, np.column_stack([below[:, 0], above[:, -1]]))
+    """Return the kernel whose rows are Gaussian laws, on the grid of this file."""
+    return gaussian_kernel(means, sds, edges)
 
 
 def fixed(kernel: TransitionKernel) -> FixedKernel:

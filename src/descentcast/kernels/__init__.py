@@ -22,6 +22,7 @@ from descentcast.kernels._phases import Phases, coordinate_of, phases
 from descentcast.kernels._principal import PrincipalKernel, fit_principal
 from descentcast.kernels._propagation import propagate
 from descentcast.kernels._recalibrated import RecalibratedKernel
+from descentcast.kernels._recalibrated_densities import recalibrate_densities
 from descentcast.kernels._rescale import RescaledFit, RescaledRuns, rescale, rescaled_edges
 from descentcast.kernels._spectrum import StationaryLaw
 from descentcast.kernels._stacked import StackedKernel
@@ -68,6 +69,7 @@ __all__ = [
     "phased",
     "phases",
     "propagate",
+    "recalibrate_densities",
     "rescale",
     "rescaled_edges",
     "rows_at",

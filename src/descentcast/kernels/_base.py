@@ -28,7 +28,11 @@ class KernelEstimator(BaseEstimator, ABC):
             each is of one coordinate by itself and `projected`.
         edges_: The grid of the fit, shape (n + 1,), or a tuple of grids.
         n_features_in_: The number of coordinates.
+        unevenness: Over what share of the grid's span rows should be averaged before runs correct them, since each
+            errs on its own; 0 for estimators whose rows change evenly along the state.
     """
+
+    unevenness = 0.0
 
     kernel_: TransitionKernel | tuple[TransitionKernel, ...]
     edges_: Edges | tuple[Edges, ...]

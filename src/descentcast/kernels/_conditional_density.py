@@ -40,6 +40,8 @@ class KernelDensityKernel(ClassicalKernel):
         True
     """
 
+    unevenness = 0.08  # as for `InContextKernel`
+
     def __init__(self, bandwidth: float | None = None) -> None:
         self.bandwidth = bandwidth
 

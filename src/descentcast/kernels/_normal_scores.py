@@ -105,16 +105,17 @@ class Transitions:
         return Correction(own, np.sqrt(self._local_variance(scores, shift)))
 
     @cached_property
-    def _counts(self) -> np.ndarray:
+    def counts(self) -> Float[np.ndarray, "n"]:
+        """How many transitions start from each cell, shape (n,)."""
         return np.bincount(self.start, minlength=len(self.edges) - 1).astype(float)
 
     @cached_property
     def _processes(self) -> list["_Process"]:
         centres, span = (self.edges[:-1] + self.edges[1:]) / 2, self.edges[-1] - self.edges[0]
-        return [_Process.of(_bell(centres, length * span), self._counts) for length in LENGTHS]
+        return [_Process.of(_bell(centres, length * span), self.counts) for length in LENGTHS]
 
     def _posterior(self, scores: np.ndarray) -> "_Posterior":
-        counts, seen = self._counts, self._counts > 0
+        counts, seen = self.counts, self.counts > 0
         mean = np.bincount(self.start, weights=scores, minlength=len(counts))[seen] / counts[seen]
         within = float(scores @ scores - counts[seen] @ mean**2)
         found = [process.posterior(mean, within, len(scores)) for process in self._processes]
@@ -124,9 +125,9 @@ class Transitions:
 
     def _local_variance(self, scores: np.ndarray, shift: np.ndarray) -> Float[np.ndarray, "n"]:
         centres, span = (self.edges[:-1] + self.edges[1:]) / 2, self.edges[-1] - self.edges[0]
-        squares = np.bincount(self.start, weights=(scores - shift[self.start]) ** 2, minlength=len(self._counts))
+        squares = np.bincount(self.start, weights=(scores - shift[self.start]) ** 2, minlength=len(self.counts))
         near = _bell(centres, REACH * span)
-        return (near @ squares + DRAW) / (near @ self._counts + DRAW)
+        return (near @ squares + DRAW) / (near @ self.counts + DRAW)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Any estimator of kernels, its rows moved and widened to where the transitions that were seen say they are."""
+"""Any estimator of kernels, its rows evened out, then moved and widened to where the transitions say they are."""
 
 import copy
 from collections.abc import Sequence
@@ -7,18 +7,21 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from descentcast import _checks
 from descentcast._types import Edges
 from descentcast.errors import ArgumentError
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._beginnings import beginning
-from descentcast.kernels._grid import as_trajectories
+from descentcast.kernels._grid import as_trajectories, hull_distance
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._normal_scores import Correction, Transitions
 from descentcast.kernels._one_each import several, single
 from descentcast.kernels._resampling import REPLICATES
 from descentcast.kernels._residual_law import ResidualLaw
+from descentcast.kernels._smoothing import smoothed
 from descentcast.trajectories import Trajectories
 
 # Scores that a law is made of are further out than those that move rows: here no single one moves everything.
@@ -28,9 +31,14 @@ LEAST_LEFT = 1e-6
 class RecalibratedKernel(KernelEstimator):
     """An estimator whose rows are corrected by the transitions that it was fitted to.
 
-    Under the true kernel the normal scores `z_t = Phi^-1(F(x_{t+1} | x_t))` of a run's transitions, F the distribution
-    function of a row, are independent standard normal draws. Where an estimator is off they are not: rows that lie too
-    high by a(x) of their standard deviations give scores around -a(x), rows too wide give scores too near 0. So
+    Rows that were read, or averaged, err each on its own. So first, where an estimator's rows do, the law of a step
+    `x' - x` is smoothed along the state, by local-linear regression of its quantiles, with Gaussian weights times
+    `1 / (1 + d)` for a row d typical steps outside the hull of the visited states.
+
+    Then, under the true kernel the normal scores `z_t = Phi^-1(F(x_{t+1} | x_t))` of a run's transitions, F the
+    distribution function of a row, are independent standard normal draws. Where an estimator is off they are not: rows
+    that lie too high by a(x) of their standard deviations give scores around -a(x), rows too wide give scores too near
+    0. So
 
         z_t = a(x_t) + b(x_t) e_t,   a ~ GP(0, tau^2 exp(-(x - x')^2 / (2 l^2))),   e_t ~ N(0, 1),
 
@@ -48,6 +56,8 @@ class RecalibratedKernel(KernelEstimator):
 
     Args:
         estimator: What is fitted, with a kernel a coordinate, such as `InContextKernel()` or `LocalLinearKernel()`.
+        smoothing: Standard deviation of the Gaussian weights, in spans of the grid, from 0 (none) to 1. By default 0.08
+            for `InContextKernel` and `KernelDensityKernel`, 0 for estimators that draw lines already.
 
     Attributes:
         kernel_: The corrected kernel, or a tuple of them, one a coordinate.
@@ -64,7 +74,8 @@ class RecalibratedKernel(KernelEstimator):
         Gneiting, Balabdaoui, Raftery (2007), Probabilistic forecasts, calibration and sharpness, J. R. Stat. Soc. B 69;
         Rasmussen, Williams (2006), Gaussian processes for machine learning, eq. 2.25 and 2.30; Kennedy, O'Hagan (2001),
         Bayesian calibration of computer models, J. R. Stat. Soc. B 63 (a process for what a model is off by);
-        Silverman (1986), Density estimation for statistics and data analysis (G).
+        Silverman (1986), Density estimation for statistics and data analysis (G); Petersen, Mueller (2019), Frechet
+        regression for random objects with Euclidean predictors, Ann. Stat. 47 (smoothing laws by their quantiles).
 
     Examples:
         >>> from descentcast.kernels import AutoregressiveKernel
@@ -77,8 +88,9 @@ class RecalibratedKernel(KernelEstimator):
         True
     """
 
-    def __init__(self, estimator: KernelEstimator) -> None:
+    def __init__(self, estimator: KernelEstimator, smoothing: float | None = None) -> None:
         self.estimator = estimator
+        self.smoothing = smoothing
 
     def fit(self, trajectories: Trajectories, edges: ArrayLike | Sequence[ArrayLike] | None = None) -> Self:
         """Fit the estimator, and correct its kernel.
@@ -107,8 +119,8 @@ class RecalibratedKernel(KernelEstimator):
         earlier = inner.fit_forward(runs, edges, known)
         self._corrected(inner, runs)
         return [
-            single([mended(t, k).kernel for t, k in zip(_transitions(part, kernels), kernels, strict=True)])
-            for part, kernels in ((beginning(runs, count), several(k)) for count, k in zip(known, earlier, strict=True))
+            single([mended(c, k, self._width).kernel for c, k in zip(_columns(part), several(kernel), strict=True)])
+            for part, kernel in ((beginning(runs, count), k) for count, k in zip(known, earlier, strict=True))
         ]
 
     @cached_property
@@ -124,8 +136,7 @@ class RecalibratedKernel(KernelEstimator):
         found = []
         for r, rng in enumerate(np.random.default_rng(0).spawn(REPLICATES)):
             kernels = several(resampled[r % len(resampled)])
-            parts = zip(self._seen, kernels, self._mended, strict=True)
-            found.append(single([part.law.apply(t.drawn(k, rng).apply(k)) for t, k, part in parts]))
+            found.append(single([part.drawn(k, rng) for part, k in zip(self._mended, kernels, strict=True)]))
         return found
 
     @property
@@ -138,8 +149,7 @@ class RecalibratedKernel(KernelEstimator):
         if not all(isinstance(kernel, TransitionKernel) for kernel in kernels):
             raise ArgumentError(f"estimator {inner.label} has no kernel a coordinate, must have one to be recalibrated")
         vars(self).pop("replicates_", None)
-        self._seen = _transitions(runs, kernels)
-        self._mended = [mended(t, k) for t, k in zip(self._seen, kernels, strict=True)]
+        self._mended = [mended(c, k, self._width) for c, k in zip(_columns(runs), kernels, strict=True)]
         self.estimator_ = inner
         self.n_features_in_, self.edges_ = inner.n_features_in_, inner.edges_
         self.shift_ = single([part.correction.shift for part in self._mended])
@@ -149,12 +159,18 @@ class RecalibratedKernel(KernelEstimator):
 
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
         kernel = self.estimator._fit_coordinate(index, columns, edges)
-        return mended(Transitions.of(columns, edges), kernel).kernel
+        return mended(columns, kernel, self._width).kernel
+
+    @property
+    def _width(self) -> float:
+        return self.estimator.unevenness if self.smoothing is None else self.smoothing
 
     def _check_parameters(self) -> None:
         if not isinstance(self.estimator, KernelEstimator):
             kind = type(self.estimator).__name__
             raise ArgumentError(f"estimator is a {kind}, must be an estimator of kernels such as LocalLinearKernel()")
+        if self.smoothing is not None:
+            _checks.real("smoothing", self.smoothing, low=0, high=1)
         self.estimator._check_parameters()
         together = getattr(self.estimator, "coordinates", "independent")
         if together != "independent":
@@ -163,20 +179,59 @@ class RecalibratedKernel(KernelEstimator):
 
 @dataclass(frozen=True, eq=False)
 class Mended:
-    """A kernel whose rows were moved and widened by a correction, and then given the law of what was left."""
+    """A kernel whose rows were evened out, moved and widened by a correction, and given the law of what was left.
 
+    Attributes:
+        seen: The transitions that say where rows should lie.
+        window: Standard deviation of the weights that rows were evened out with, in the units of the state.
+        weights: How much each row counted there, shape (n,).
+        correction: Shift and scale of each row.
+        law: What normal scores have in common.
+        kernel: The kernel.
+    """
+
+    seen: Transitions
+    window: float
+    weights: Float[np.ndarray, "n"]
     correction: Correction
     law: ResidualLaw
     kernel: TransitionKernel
 
+    def drawn(self, kernel: TransitionKernel, rng: np.random.Generator) -> TransitionKernel:
+        """Return another kernel mended the same way, with a shift that may be the true one."""
+        even = smoothed(kernel, self.window, self.weights)
+        return self.law.apply(self.seen.drawn(even, rng).apply(even))
 
-def mended(seen: Transitions, kernel: TransitionKernel) -> Mended:
-    """Correct a kernel by the transitions that were seen."""
-    correction = seen.correction(kernel)
-    moved = correction.apply(kernel)
+
+def mended(
+    columns: Sequence[np.ndarray],
+    kernel: TransitionKernel,
+    smoothing: float,
+    weights: Float[np.ndarray, "n"] | None = None,
+) -> Mended:
+    """Correct a kernel of one coordinate by the transitions that were seen.
+
+    Args:
+        columns: Values of each run, shape (T,) each.
+        kernel: The kernel.
+        smoothing: As in `RecalibratedKernel`.
+        weights: How much each row counts where rows are evened out, shape (n,); by default, by its distance from the
+            hull of the visited states.
+    """
+    seen, window = Transitions.of(columns, kernel.edges), smoothing * float(kernel.edges[-1] - kernel.edges[0])
+    weights = _row_weights(columns, kernel.edges) if weights is None else weights
+    even = smoothed(kernel, window, weights)
+    correction = seen.correction(even)
+    moved = correction.apply(even)
     law = ResidualLaw.of(seen.scores(moved, LEAST_LEFT))
-    return Mended(correction, law, law.apply(moved))
+    return Mended(seen, window, weights, correction, law, law.apply(moved))
 
 
-def _transitions(runs: Trajectories, kernels: Sequence[TransitionKernel]) -> list[Transitions]:
-    return [Transitions.of(runs.coordinate(i), kernel.edges) for i, kernel in enumerate(kernels)]
+def _row_weights(columns: Sequence[np.ndarray], edges: Edges) -> Float[np.ndarray, "n"]:
+    distance = hull_distance(columns, edges)
+    # Where no run was on the grid every row is as far away as any other.
+    return 1 / (1 + distance) if np.isfinite(distance).all() else np.ones_like(distance)
+
+
+def _columns(runs: Trajectories) -> list[list[np.ndarray]]:
+    return [runs.coordinate(i) for i in range(len(runs.names))]

@@ -16,6 +16,8 @@ PRIOR_COUNTS = np.array([3.0, 10.0, 30.0, 100.0, 1000.0])
 FEWEST, MOST = 8, 1000
 # Centres keep at least this share of their variance, however wide the kernel.
 LEAST_SHARE = 0.05
+# A width with less weight than this is left out.
+LEAST_WEIGHT = 1e-13
 # Where the law is tabulated, for interpolation: nothing lies beyond, and steps are small beside the smallest width.
 TABLE = np.linspace(-8.0, 8.0, 1601)
 
@@ -53,9 +55,12 @@ class ResidualLaw:
         for width, of_width in zip(WIDTHS, weights, strict=True):
             share = of_width / (len(some) + PRIOR_COUNTS)
             own, normal = share.sum(), share @ PRIOR_COUNTS
-            away = (TABLE[:, None] - _centres(some, width)) / width if own > 0 else np.empty((len(TABLE), 0))
-            below += own * ndtr(away).sum(axis=1) + normal * ndtr(TABLE)
-            above += own * ndtr(-away).sum(axis=1) + normal * ndtr(-TABLE)
+            below += normal * ndtr(TABLE)
+            above += normal * ndtr(-TABLE)
+            if own > LEAST_WEIGHT:
+                away = (TABLE[:, None] - _centres(some, width)) / width
+                below += own * ndtr(away).sum(axis=1)
+                above += own * ndtr(-away).sum(axis=1)
         return ResidualLaw(below, above)
 
     def apply(self, kernel: TransitionKernel) -> TransitionKernel:

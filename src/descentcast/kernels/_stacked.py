@@ -33,9 +33,9 @@ from descentcast.kernels._resampling import REPLICATES, blocks
 from descentcast.trajectories import Trajectories
 
 WORTH_A_NOTE = 0.05  # weight of a member above which its own notes are the stack's
-# How fast weights change outside the hull, half way a tenth of a step from it, and drifts fade, by half a step from it.
-# Chosen on development problems.
-SHARPNESS, FADING = 10.0, 1.0
+# How fast weights change outside the hull, half way a tenth of a step from it, and drifts fade, half way two steps from
+# it. Chosen on development problems.
+SHARPNESS, FADING = 10.0, 0.5
 # Steps ahead, and the nominal level, at which coverage of held-out values is told.
 LAGS, LEVEL = (1, 10), 0.9
 
@@ -81,8 +81,8 @@ class StackedKernel(KernelEstimator):
     the members that read every row (a language model that is probed), where there are such: the others extrapolate,
     and on development problems what they say there makes landings worse. Without such members b_m = 1 / M, so that
     rows widen where members disagree about what nobody has seen. Nor is a drift known there: the mixed row
-    is mixed once more, by `d / (d + s)`, with itself moved until its median is the state that it starts from. (A stack
-    of one is that one.)
+    is mixed once more, by `d / (d + 2 s)`, with itself moved until its median is the state that it starts from. (A
+    stack of one is that one.)
 
     Args:
         members: Estimators; by default the language model in context, a local-linear and a conditional-density
