@@ -40,10 +40,7 @@ class Correction:
     def apply(self, kernel: TransitionKernel) -> TransitionKernel:
         """Return the kernel with its rows moved; a row excludes what it excluded."""
         moved = (edge_scores(kernel) - self.shift[:, None]) / self.scale[:, None]
-        lower, upper = ndtr(moved), ndtr(-moved)
-        matrix = np.where(moved[:, :-1] < 0, np.diff(lower, axis=1), upper[:, :-1] - upper[:, 1:])
-        overflow = np.column_stack([lower[:, 0], upper[:, -1]])
-        return replace(kernel, matrix=matrix, overflow=overflow)
+        return with_tails(kernel, moved, ndtr(moved), ndtr(-moved))
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +194,17 @@ def edge_scores(kernel: TransitionKernel) -> Float[np.ndarray, "n n+1"]:
     """Return `Phi^-1(F)` of each row at every edge, from the smaller tail, which is exact; it may be infinite."""
     below, above = _tails(kernel)
     return np.where(below < 0.5, ndtri(below), -ndtri(above))
+
+
+def with_tails(
+    kernel: TransitionKernel,
+    scores: Float[np.ndarray, "n n+1"],
+    below: Float[np.ndarray, "n n+1"],
+    above: Float[np.ndarray, "n n+1"],
+) -> TransitionKernel:
+    """Return the kernel with these masses below and above every edge; a cell's comes from the smaller tail."""
+    matrix = np.where(scores[:, :-1] < 0, np.diff(below, axis=1), above[:, :-1] - above[:, 1:])
+    return replace(kernel, matrix=np.maximum(matrix, 0.0), overflow=np.column_stack([below[:, 0], above[:, -1]]))
 
 
 def _tails(kernel: TransitionKernel) -> tuple[Float[np.ndarray, "n n+1"], Float[np.ndarray, "n n+1"]]:

@@ -1,13 +1,13 @@
 """The law that noise has in common: what is left of normal scores once rows lie where they should and are as wide."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp, ndtr
 
 from descentcast.kernels._kernel import TransitionKernel
-from descentcast.kernels._normal_scores import edge_scores
+from descentcast.kernels._normal_scores import edge_scores, with_tails
 
 # What is averaged over: widths of the kernel, and how many scores a standard normal law counts for.
 WIDTHS = np.array([0.08, 0.16, 0.32, 0.64])
@@ -68,8 +68,7 @@ class ResidualLaw:
         scores = edge_scores(kernel)
         lower = np.interp(scores, TABLE, self.below, left=0.0, right=1.0)
         upper = np.interp(scores, TABLE, self.above, left=1.0, right=0.0)
-        matrix = np.where(scores[:, :-1] < 0, np.diff(lower, axis=1), upper[:, :-1] - upper[:, 1:])
-        return replace(kernel, matrix=np.maximum(matrix, 0.0), overflow=np.column_stack([lower[:, 0], upper[:, -1]]))
+        return with_tails(kernel, scores, lower, upper)
 
 
 def _weights(scores: np.ndarray) -> Float[np.ndarray, "h a"]:

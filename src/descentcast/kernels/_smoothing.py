@@ -1,13 +1,11 @@
 """Rows averaged along the state: what each row errs by on its own is gone, how a step changes with the state stays."""
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
 from descentcast.kernels._kernel import TransitionKernel
-from descentcast.kernels._normal_scores import edge_scores
+from descentcast.kernels._normal_scores import edge_scores, with_tails
 
 # Levels at which quantiles are averaged, as normal scores; beyond the last ones a row goes on as a normal law.
 LEVELS = np.linspace(-4.5, 4.5, 181)
@@ -48,8 +46,7 @@ def smoothed(kernel: TransitionKernel, window: float, weights: Float[np.ndarray,
     kept_low, kept_high = kernel.overflow[:, 0] == 0, kernel.overflow[:, 1] == 0
     lower[kept_low, 0], upper[kept_low, 0] = 0.0, 1.0
     lower[kept_high, -1], upper[kept_high, -1] = 1.0, 0.0
-    matrix = np.where(moved[:, :-1] < 0, np.diff(lower, axis=1), upper[:, :-1] - upper[:, 1:])
-    return replace(kernel, matrix=np.maximum(matrix, 0.0), overflow=np.column_stack([lower[:, 0], upper[:, -1]]))
+    return with_tails(kernel, moved, lower, upper)
 
 
 def _local_lines(x: np.ndarray, window: float, weights: np.ndarray) -> Float[np.ndarray, "n n"]:
