@@ -82,7 +82,7 @@ def fixed_batch(prior: Prior, seed: int, index: int, length: int, contexts: int)
 
 def random_length(rng: Generator) -> int:
     """Draw the symbols of a context: mostly 10 to 200 values, some up to 600, of 3 or 4 symbols each."""
-    low, high = [(10, 200), (60, 200), (200, 600)][rng.choice(3, p=[0.6, 0.2, 0.2])]
+    low, high = [(10, 200), (100, 300), (200, 600)][rng.choice(3, p=[0.5, 0.25, 0.25])]
     return int(np.exp(rng.uniform(np.log(low), np.log(high))) * rng.choice([3, 4], p=[0.8, 0.2]))
 
 
@@ -120,13 +120,13 @@ def write(runs: Sequence[np.ndarray], laws: Sequence[np.ndarray], digits: int) -
         ('12,03;80', [1, 1, 0, 1, 1, 0, 1, 1])
     """
     powers = 10 ** np.arange(digits - 1, -1, -1)
-    symbols, written = [], []
-    for cells, law in zip(runs, laws, strict=True):
-        text = (cells[:, :, None] // powers % 10).reshape(len(cells), -1)
-        symbols.append(np.pad(text, ((0, 0), (0, 1)), constant_values=SEPARATOR).ravel())
-        symbols[-1][-1] = NEWLINE
-        written.append(np.pad(law, ((0, 0), (0, 1), (0, 0))).reshape(-1, 10))
-    return np.concatenate(symbols)[:-1], np.concatenate(written)[:-1].astype(np.float32)
+    cells, known = np.concatenate(runs), np.concatenate(laws)
+    symbols = np.full((len(cells), cells.shape[1] * digits + 1), SEPARATOR)
+    symbols[:, :-1] = (cells[:, :, None] // powers % 10).reshape(len(cells), -1)
+    symbols[np.cumsum([len(run) for run in runs]) - 1, -1] = NEWLINE
+    written = np.zeros((*symbols.shape, 10), dtype=np.float32)
+    written[:, :-1] = known
+    return symbols.ravel()[:-1], written.reshape(-1, 10)[:-1]
 
 
 def _state_runs(rng: Generator, prior: Prior, values: int, observed: int, digits: int) -> tuple[View, list[Run]]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from training.contexts import Batch, Prior, batch, fixed_batch
+from training.contexts import Batch, Prior, fixed_batch
 from training.digit_model import DigitModel
+from training.drawn_ahead import Batches, tensors
 from training.fields import DEVELOPMENT_FIELDS
 
 COLUMNS = ("step", "tokens", "seconds", "learning_rate", "train_loss", "dev_divergence", "dev_other_forms")
@@ -31,8 +32,8 @@ class Settings:
         learning_rate: Peak of the schedule.
         batch_tokens: Symbols a step, about.
         micro_tokens: Symbols a pass, about; gradients of a step's passes are added up.
-        hours: Budget of processor time (what the process burns, whatever else the machine does), over all resumed
-            pieces; or
+        hours: Budget over all resumed pieces: of processor time (what the process burns, whatever else the machine
+            does), or of time on the clock where an accelerator computes; or
         steps: budget of steps.
         warm_up: Share of the budget until the peak.
         weight_decay: Of matrices; norms have none.
@@ -42,6 +43,7 @@ class Settings:
         save_minutes: Minutes between saves.
         beta2: Second-moment decay of AdamW.
         autocast: Compute in bfloat16; what is trained stays in float32.
+        workers: Processes that draw contexts ahead; 0: none.
     """
 
     learning_rate: float
@@ -57,6 +59,7 @@ class Settings:
     save_minutes: float = 4.0
     beta2: float = 0.98
     autocast: bool = False
+    workers: int = 0
 
     def progress(self, step: int, seconds: float) -> float:
         """Return the share of the budget that is spent, in [0, 1]."""
@@ -91,27 +94,32 @@ def fit(
     """
     out.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
+    torch.backends.cuda.enable_cudnn_sdp(False)  # cuDNN plans its attention for every new shape: a tenth of a second
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = adamw(weights, settings)
     step, tokens, seconds = resume(out / "state.pt", weights, optimizer)
     development = dev_batches(settings)
-    saved_at, started, before = seconds, time.process_time(), seconds
-    recent: list[float] = []
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    saved_at, started, before = seconds, clock(), seconds
+    recent: list[Tensor] = []
+    source = Batches(prior, settings.seed, settings.batch_tokens)
+    coming = iter(source.from_number(step, settings.workers, pinned=device.type != "cpu"))
     while settings.progress(step, seconds) < 1 and (stop_after is None or step < stop_after):
         rate = settings.rate(settings.progress(step, seconds))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        drawn = batch(prior, settings.seed, step, settings.batch_tokens)
-        recent.append(_gradients(model, drawn, settings, device))
+        symbols, laws = next(coming)
+        recent.append(_gradients(model, symbols, laws, settings))
         nn.utils.clip_grad_norm_(list(weights.values()), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        step, tokens, seconds = step + 1, tokens + drawn.symbols.size, before + time.process_time() - started
+        step, tokens, seconds = step + 1, tokens + symbols.numel(), before + clock() - started
         over = settings.progress(step, seconds) >= 1
         if step % settings.log_every == 0 or over:
             evaluated = step % settings.dev_every == 0 or over
             dev = [evaluate(model, d, settings) for d in development] if evaluated else ["", ""]
-            _log(out / "log.csv", [step, tokens, round(seconds, 1), f"{rate:.3g}", sum(recent) / len(recent), *dev])
+            loss = float(torch.stack(recent).mean())
+            _log(out / "log.csv", [step, tokens, round(seconds, 1), f"{rate:.3g}", loss, *dev])
             recent = []
         if seconds - saved_at > 60 * settings.save_minutes:
             save(out, step, tokens, seconds, weights, optimizer, export)
@@ -147,7 +155,7 @@ def evaluate(model: DigitModel, batches: list[Batch], settings: Settings) -> flo
     total, count = 0.0, 0
     device = next(model.parameters()).device
     for drawn in batches:
-        for symbols, laws in _passes(drawn, settings.micro_tokens, device):
+        for symbols, laws in _passes(*tensors(drawn), settings.micro_tokens, device):
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast):
                 losses = model(symbols, laws)
             total, count = (
@@ -195,21 +203,22 @@ def resume(path: Path, weights: dict[str, nn.Parameter], optimizer: torch.optim.
     return state["step"], state["tokens"], state["seconds"]
 
 
-def _gradients(model: DigitModel, drawn: Batch, settings: Settings, device: torch.device) -> float:
+def _gradients(model: DigitModel, symbols: Tensor, laws: Tensor, settings: Settings) -> Tensor:
     """Add up the gradients of the mean loss over the scored symbols of a batch; return the loss."""
-    count, loss = int(drawn.scored.sum()), 0.0
-    for symbols, laws in _passes(drawn, settings.micro_tokens, device):
+    device = next(model.parameters()).device
+    count, loss = int(laws.any(-1).sum()), torch.zeros((), device=device)
+    for part in _passes(symbols, laws, settings.micro_tokens, device):
         with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast):
-            part = model(symbols, laws).sum() / count
-        part.backward()
-        loss += part.item()
+            mean = model(*part).sum() / count
+        mean.backward()
+        loss += mean.detach()
     return loss
 
 
-def _passes(drawn: Batch, micro_tokens: int, device: torch.device) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    rows = max(1, micro_tokens // drawn.symbols.shape[1])
-    symbols = torch.from_numpy(drawn.symbols).to(device).split(rows)
-    return list(zip(symbols, torch.from_numpy(drawn.laws).to(device).split(rows), strict=True))
+def _passes(symbols: Tensor, laws: Tensor, micro_tokens: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    rows = max(1, micro_tokens // symbols.shape[1])
+    parts = (given.to(device, non_blocking=True).split(rows) for given in (symbols, laws))
+    return list(zip(*parts, strict=True))
 
 
 def _log(path: Path, row: list[Any]) -> None:

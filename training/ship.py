@@ -3,7 +3,8 @@
     python -m training.ship small out/descent-small
     python -m training.ship adapter out/adapter --base smollm2-135m [--after FOLDER]
 
-`--after` names the folder, with its card, that the training went on from (`--init`): what it took is added.
+`--after` names the folder, with its card, that the training went on from (`--init`): what it took is added. `--gpu`
+names the accelerator where one was used: hours are then of the clock, and kept apart from core-hours.
 
 The card is written from the training's own log and configuration; figures on the reporting families are in
 docs/adapter.md, from `benchmarks/adapter.py`.
@@ -36,20 +37,23 @@ def halved(source: Path, target: Path) -> int:
     return sum(weight.numel() for weight in weights.values())
 
 
-def card(out: Path, config: Path, command: str, after: Path | None = None) -> dict[str, Any]:
+def card(out: Path, config: Path, command: str, after: Path | None = None, gpu: str | None = None) -> dict[str, Any]:
     """Return what the log and the configuration say about a training, and the card of what it went on from."""
     earlier = json.loads((after / "card.json").read_text()) if after else {}
     settings = tomllib.loads(config.read_text())
     rows = list(csv.DictReader((out / "log.csv").open()))
     tested = [row for row in rows if row["dev_divergence"]]
     last = rows[-1]
+    hours = {kind: earlier.get(kind, 0) for kind in ("core_hours", "gpu_hours")}
+    hours["gpu_hours" if gpu else "core_hours"] += float(last["seconds"]) / 3600
     return {
         "trained_on": "the synthetic prior of training/ (fields, noises and loss curves under [training] in "
         "benchmarks/families.toml): no real data, none of the families that figures are reported on",
         "prior": {k: v for k, v in vars(Prior(**settings.get("prior", {}))).items() if k != "fields"},
         "steps": earlier.get("steps", 0) + int(last["step"]),
         "tokens": earlier.get("tokens", 0) + int(last["tokens"]),
-        "core_hours": round(earlier.get("core_hours", 0) + float(last["seconds"]) / 3600, 2),
+        **{kind: round(spent, 3) for kind, spent in hours.items()},
+        "gpu": gpu or earlier.get("gpu"),
         "development_divergence": {
             "unit": "nats a digit above the law's own entropy, where the law is known",
             "held_out_draws": float(tested[-1]["dev_divergence"]) if tested else None,
@@ -60,7 +64,7 @@ def card(out: Path, config: Path, command: str, after: Path | None = None) -> di
     }
 
 
-def ship_small(out: Path, after: Path | None = None) -> Path:
+def ship_small(out: Path, after: Path | None = None, gpu: str | None = None) -> Path:
     """Put the decoder in `out` into the package."""
     folder = TRAINED / "descent-small"
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,14 +73,14 @@ def ship_small(out: Path, after: Path | None = None) -> Path:
     config |= {"dtype": "float16", "descentcast": {"begin": BEGIN, "longest": LONGEST}}
     _write(folder / "config.json", config)
     about = card(
-        out, HERE / "small.toml", "python -m training.train_small --config training/small.toml --hours H", after
+        out, HERE / "small.toml", "python -m training.train_small --config training/small.toml --hours H", after, gpu
     )
     own = {"name": "descent-small", "parameters": f"{numbers / 1e6:.1f}M", "licence": "Apache-2.0"}
     _write(folder / "card.json", own | about)
     return folder
 
 
-def ship_adapter(out: Path, base: str, after: Path | None = None) -> Path:
+def ship_adapter(out: Path, base: str, after: Path | None = None, gpu: str | None = None) -> Path:
     """Put the adapter in `out` into the package, bound to the weights of `base`."""
     folder = TRAINED / f"{base}-adapter"
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +96,7 @@ def ship_adapter(out: Path, base: str, after: Path | None = None) -> Path:
         "licence": "Apache-2.0",
     }
     command = "python -m training.train_adapter --config training/adapter.toml --base FOLDER --dtype bfloat16 --hours H"
-    _write(folder / "card.json", own | card(out, HERE / "adapter.toml", command, after))
+    _write(folder / "card.json", own | card(out, HERE / "adapter.toml", command, after, gpu))
     return folder
 
 
@@ -107,10 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--base", default="smollm2-135m")
     parser.add_argument("--after", type=Path)
+    parser.add_argument("--gpu")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    after = given.after
-    folder = ship_small(given.out, after) if given.kind == "small" else ship_adapter(given.out, given.base, after)
+    how = (given.after, given.gpu)
+    folder = ship_small(given.out, *how) if given.kind == "small" else ship_adapter(given.out, given.base, *how)
     print(folder, f"{sum(f.stat().st_size for f in folder.iterdir()) / 1e6:.1f} MB")
 
 

@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from training.contexts import Prior
 from training.digit_model import DigitModel
+from training.fused import fuse
 from training.loop import Settings, fit
 
 
@@ -70,18 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hours", type=float, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw contexts ahead, for a GPU")
     parser.add_argument("--init", type=Path, help="an adapter to go on from, with a fresh optimizer and schedule")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     given = parser.parse_args(arguments)
     config = tomllib.loads(given.config.read_text())
     torch.set_num_threads(given.threads)
-    settings = Settings(**config["training"], hours=given.hours)
+    settings = Settings(**config["training"], hours=given.hours, workers=given.workers)
     base = AutoModelForCausalLM.from_pretrained(given.base, dtype=getattr(torch, given.dtype))
     tokens = symbol_tokens(AutoTokenizer.from_pretrained(given.base))
     model = adapted(base, tokens, config["adapter"], settings.seed)
     if given.init:
         start_from(model, given.init)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():  # on a processor the products of the low rank are cheaper than those of its sum
+        fuse(model)
     fit(model, Prior(**config.get("prior", {})), settings, given.out, model.language_model.save_pretrained)
 
 

@@ -20,6 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.contexts import BEGIN, LONGEST, Prior
 from training.digit_model import DigitModel
+from training.fused import fuse
 from training.loop import Settings, fit
 
 VOCABULARY = 16  # thirteen symbols, padded
@@ -72,14 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hours", type=float, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw contexts ahead, for a GPU")
     parser.add_argument("--init", type=Path, help="a decoder to go on from, with a fresh optimizer and schedule")
     given = parser.parse_args(arguments)
     config = tomllib.loads(given.config.read_text())
     torch.set_num_threads(given.threads)
-    settings = Settings(**config["training"], hours=given.hours)
+    settings = Settings(**config["training"], hours=given.hours, workers=given.workers)
     model = small_model(config["model"], settings.seed).to("cuda" if torch.cuda.is_available() else "cpu")
     if given.init:
         model.language_model.load_state_dict(load_file(given.init / "model.safetensors"))
+    fuse(model)
     steps = fit(model, Prior(**config.get("prior", {})), settings, given.out, model.language_model.save_pretrained)
     print(f"{steps} steps, {sum(p.numel() for p in model.parameters())} parameters, {dataclasses.asdict(settings)}")
 

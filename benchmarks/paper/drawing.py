@@ -28,7 +28,7 @@ MODEL_STYLES = {
     "smollm2-frozen": ("SmolLM2-135M, frozen", BLUE, "o"),
     "gemma3-frozen": ("Gemma-3-270M, frozen", ORANGE, "s"),
     "adapter": ("SmolLM2-135M + adapter", PURPLE, "D"),
-    "descent-small": ("descent-small, 2.2M", GREEN, "^"),
+    "descent-small": ("descent-small", GREEN, "^"),
     "counting": ("counting", GREY, "."),
 }
 LEVELS = {"local-linear": (0, (5, 2)), "AR(1)": (0, (1, 1.5)), "true kernel, same cells": "-"}

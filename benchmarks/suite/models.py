@@ -50,11 +50,15 @@ def load(name: str) -> LanguageModel | None:
 
 @functools.cache
 def digest(name: str) -> str:
-    """Return what tells the weights of a model apart, from the tensors themselves."""
+    """Return what tells the weights of a model apart: its tensors, or those of a base model and an adapter's files."""
     model = load(name)
     if model is None:
         return ""
     found = hashlib.sha256()
+    fingerprint: str = model.fingerprint  # pyright: ignore[reportAttributeAccessIssue]
+    merged = [part for part in fingerprint.split(":") if len(part) == 64]
+    if len(merged) > 1:  # the last bits of merged tensors depend on the processor that multiplied them
+        return hashlib.sha256("".join(merged).encode()).hexdigest()[:12]
     for key, tensor in sorted(model._network.state_dict().items()):  # pyright: ignore[reportAttributeAccessIssue]
         found.update(key.encode())
         # As bytes: NumPy has no bfloat16.

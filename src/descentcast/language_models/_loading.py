@@ -25,7 +25,7 @@ def load_model(
 
     Args:
         name_or_path: A name of the catalogue, a `.gguf` file, a folder with config.json, or a hub id `owner/name`.
-        dtype: "auto", "float32", "bfloat16" or "float16". "auto" is bfloat16 on CUDA; on a CPU float32, with
+        dtype: "auto", "float32", "bfloat16" or "float16". "auto" is float32, on a CPU with
             bfloat16 for branches of so little mass that no probability moves by more than 1e-3, where that is measured
             to be faster: the model's `precision` says what was chosen.
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
