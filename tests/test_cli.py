@@ -63,7 +63,7 @@ def test_forecast_shows_each_members_held_out_score_and_weight(run_file, with_fa
     assert code == 0
     result = json.loads(text)
     held_out = {row["member"]: row for row in result["held_out"]}
-    members = ["InContextKernel(smollm2-135m)", "LocalLinearKernel", "KernelDensityKernel"]
+    members = ["InContextKernel(descent-small)", "LocalLinearKernel", "KernelDensityKernel"]
     assert list(held_out) == [*(f"recalibrated {member}" for member in members), "stack"]
     assert sum(row["weight"] for row in result["held_out"][:-1]) == pytest.approx(1)
     assert held_out["stack"]["weight"] is None
@@ -88,7 +88,7 @@ def test_a_model_is_read_without_its_adapter_or_with_another(given, asked, run_f
 
     monkeypatch.setattr("descentcast.load_model", load)
     good = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--views", 1, "--estimator", "in-context"]
-    code, _, error = call(monkeypatch, capsys, *good, "--adapter", given, "--json")
+    code, _, error = call(monkeypatch, capsys, *good, "--model", "smollm2-135m", "--adapter", given, "--json")
     assert (code, error) == (0, "")
     assert calls == [("smollm2-135m", asked)]
 

@@ -242,7 +242,7 @@ def test_habits_of_scikit_learn_and_names():
     assert not hasattr(copy, "replicates_")
     assert copy.fit(dc.Trajectories.from_arrays([ar1(30)])) is copy
     assert not hasattr(copy.members[0], "kernel_")  # members are fitted as copies
-    members = ("InContextKernel(smollm2-135m)", "LocalLinearKernel", "KernelDensityKernel")
+    members = ("InContextKernel(descent-small)", "LocalLinearKernel", "KernelDensityKernel")
     assert dc.StackedKernel().label == f"StackedKernel({', '.join(f'recalibrated {member}' for member in members)})"
     assert dc.InContextKernel(FakeModel()).label == "InContextKernel(fake)"
 

@@ -12,12 +12,12 @@ from descentcast.errors import ArgumentError
 MOST_NOTES = 10  # of reading, on the terminal
 
 
-def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how a language model reads runs, and where results go."""
+def reading_options(model: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what adds the options that say how a language model, `model` by default, reads runs; where results go."""
     completions = click.Choice(["quantile", "sinkhorn", "nearest"])
     rows = click.Choice(["auto", "visited", "probed", "both"])
     options = (
-        click.option("--model", default="smollm2-135m", help="Catalogue name, folder, GGUF or hub id."),
+        click.option("--model", default=model, show_default=True, help="Catalogue name, folder, GGUF or hub id."),
         click.option("--adapter", default="default", help="The one that is shipped, none, or the folder of another."),
         click.option("--digits", default=2, help="Digits a value is written with."),
         click.option("--views", default=4, help="Encodings that are read and pooled."),
@@ -30,9 +30,13 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--out", type=click.Path(path_type=Path), help="Folder for the plot (PNG) and the result (JSON)."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def model_of(name: str, adapter: str) -> Any:

@@ -10,7 +10,7 @@ from descentcast.cli._base import close, model_of, reading_options
 
 
 @click.command()
-@reading_options
+@reading_options("smollm2-135m")
 def demo(
     model: str,
     adapter: str,

@@ -26,7 +26,7 @@ ESTIMATORS = (IN_CONTEXT, "local-linear", "conditional-density", "autoregressive
     "--estimator", "estimators", multiple=True, type=click.Choice(ESTIMATORS), default=ESTIMATORS[:3],
     help="Whose kernels are stacked, weighted by held-out score; repeat. One alone is used as it is.",
 )  # fmt: skip
-@reading_options
+@reading_options("descent-small")
 def forecast(
     runs: tuple[str, ...],
     starts: tuple[str, ...],
