@@ -211,7 +211,7 @@ class StackedKernel(KernelEstimator):
     def _members(self) -> list[KernelEstimator]:
         if self.members is not None:
             return list(self.members)
-        # Rows as good as those of `smollm2-135m` with its adapter, in a twentieth of the time (docs/findings.md).
+        # Rows nearly as good as those of `smollm2-135m` with its adapter, a twentieth of the time (docs/findings.md).
         reader = InContextKernel("descent-small", random_state=self.random_state)
         return [RecalibratedKernel(member) for member in (reader, LocalLinearKernel(), KernelDensityKernel())]
 
