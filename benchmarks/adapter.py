@@ -5,9 +5,9 @@
 
 Each unit (part, model, family, seed) is appended to `benchmarks/results/adapter/<part>.jsonl` when it is done, and not
 computed again with the same weights: stop it when you like and go on later, or run pieces side by side. Tables show
-what is there, and over how many seeds. Frozen models get fewer seeds, since they are slow. `--table` computes nothing;
-`--quick` computes a small piece into a scratch folder. A model can also be given as `name=folder`, or as
-`name=base+adapter folder`. Set OMP_NUM_THREADS, or leave it: the cores are shared out among the jobs.
+what is there, and over how many seeds. `--table` computes nothing; `--quick` computes a small piece into a scratch
+folder. A model can also be given as `name=folder`, or as `name=base+adapter folder`. Set OMP_NUM_THREADS, or leave it:
+the cores are shared out among the jobs.
 """
 
 import argparse

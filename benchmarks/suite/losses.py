@@ -22,8 +22,11 @@ EXPONENTS, FLOORS = (0.2, 0.7, 2.0), (1e-3, 0.5)
 LAST, POWER = "last value", "power law"
 
 
-def loss_scores(family: str, seed: int, model: LanguageModel | None) -> dict[str, float]:
-    """Return the mean log score (a loss, nats a step, of the log loss) of each estimator on one curve."""
+def loss_scores(family: str, seed: int, model: LanguageModel | None, mend: bool = True) -> dict[str, float]:
+    """Return the mean log score (a loss, nats a step, of the log loss) of each estimator on one curve.
+
+    To `mend` a language model's laws too, it is read at every step.
+    """
     values = curve_of(family, seed)
     first = int(SHARE * len(values))
     steps = np.unique(np.linspace(first, len(values) - 2, READ).round().astype(int))
@@ -34,7 +37,7 @@ def loss_scores(family: str, seed: int, model: LanguageModel | None) -> dict[str
             laws[name] = [classical_laws(CLASSICAL[name], values[:-1], s) for s in scored]
     else:
         rehearsed = np.unique(np.linspace(first // 3, first - 1, REHEARSED).round().astype(int))
-        laws = model_laws(model, values, rehearsed, scored, generator("views", family, seed))
+        laws = model_laws(model, values, rehearsed, scored, generator("views", family, seed), mend=mend)
     return {
         name: float(
             np.concatenate(

@@ -12,13 +12,20 @@ import torch
 from benchmarks.suite.chains import PRIOR, REPORTING, chain_of
 from benchmarks.suite.curves import CURVES
 from benchmarks.suite.losses import loss_scores
-from benchmarks.suite.models import CLASSICAL_MODEL, FROZEN, MODELS, load
+from benchmarks.suite.models import CLASSICAL_MODEL, MODELS, load
 from benchmarks.suite.one_step import LENGTHS, SWEEP, one_step
 from benchmarks.suite.speed import kernel_seconds
 from benchmarks.suite.store import Unit
 from benchmarks.suite.whole_kernel import whole_kernel
 
+from descentcast.language_models import LanguageModel
+
 EVERY = (CLASSICAL_MODEL, *MODELS)
+
+
+def reads_every_step(model: LanguageModel | None) -> bool:
+    """Return whether laws one step ahead are recalibrated too: for a frozen model that takes four times as long."""
+    return model is None or model.restarts
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,6 @@ class Part:
         models: Whom it compares.
         seeds: How many seeds of a reporting family or curve.
         seeds_of_prior: How many of a family of the prior.
-        seeds_of_frozen: How many of any, for frozen models: they are slow.
         compute: (family, seed, model, lengths) -> values.
     """
 
@@ -38,13 +44,11 @@ class Part:
     models: tuple[str, ...]
     seeds: int
     seeds_of_prior: int
-    seeds_of_frozen: int
     compute: Callable[..., dict]
 
-    def count(self, model: str, family: str) -> int:
-        """Return how many seeds a model gets on a family."""
-        wanted = self.seeds_of_prior if family in PRIOR else self.seeds
-        return min(wanted, self.seeds_of_frozen) if model in FROZEN else wanted
+    def count(self, family: str) -> int:
+        """Return how many seeds a family gets."""
+        return self.seeds_of_prior if family in PRIOR else self.seeds
 
 
 PARTS: dict[str, Part] = {
@@ -53,15 +57,15 @@ PARTS: dict[str, Part] = {
         EVERY,
         seeds=20,
         seeds_of_prior=5,
-        seeds_of_frozen=5,
-        compute=lambda family, seed, model, lengths: one_step(chain_of(family, seed), seed, model, lengths or LENGTHS),
+        compute=lambda family, seed, model, lengths: one_step(
+            chain_of(family, seed), seed, model, lengths or LENGTHS, mend=reads_every_step(model)
+        ),
     ),
     "kernels": Part(
         (*REPORTING, *PRIOR),
         EVERY,
         seeds=20,
         seeds_of_prior=5,
-        seeds_of_frozen=2,
         compute=lambda family, seed, model, lengths: whole_kernel(chain_of(family, seed), seed, model),
     ),
     "lengths": Part(
@@ -69,7 +73,6 @@ PARTS: dict[str, Part] = {
         (CLASSICAL_MODEL, "descent-small", "adapter"),
         seeds=5,
         seeds_of_prior=0,
-        seeds_of_frozen=0,
         compute=lambda family, seed, model, lengths: one_step(chain_of(family, seed), seed, model, lengths or SWEEP),
     ),
     "speed": Part(
@@ -77,7 +80,6 @@ PARTS: dict[str, Part] = {
         tuple(MODELS),
         seeds=1,
         seeds_of_prior=0,
-        seeds_of_frozen=1,
         compute=lambda family, seed, model, lengths: kernel_seconds(chain_of(family, seed), seed, model),
     ),
     "losses": Part(
@@ -85,8 +87,7 @@ PARTS: dict[str, Part] = {
         EVERY,
         seeds=20,
         seeds_of_prior=0,
-        seeds_of_frozen=3,
-        compute=lambda family, seed, model, lengths: loss_scores(family, seed, model),
+        compute=lambda family, seed, model, lengths: loss_scores(family, seed, model, mend=reads_every_step(model)),
     ),
 }
 
@@ -95,7 +96,7 @@ def units(part: str, model: str, families: tuple[str, ...] | None, seeds: int | 
     """Return the units of a part for one model, all families of a seed before the next seed."""
     about = PARTS[part]
     chosen = [f for f in about.families if families is None or f in families]
-    counts = {f: about.count(model, f) if seeds is None else seeds for f in chosen}
+    counts = {f: about.count(f) if seeds is None else seeds for f in chosen}
     return [
         Unit(part, model, family, seed)
         for seed in range(max(counts.values(), default=0))

@@ -55,3 +55,6 @@ def test_scores_of_models_and_baselines_are_on_one_curve(fake_model):
     found = loss_scores(family, 0, None) | loss_scores(family, 0, fake_model)
     assert set(found) == {"last value", "power law", "AR(1)", "local-linear", "1 view", "4 views", RECALIBRATED}
     assert np.isfinite(list(found.values())).all()
+    # Without the steps that only recalibration needs, all else stays.
+    as_read = loss_scores(family, 0, fake_model, mend=False)
+    assert as_read == {name: pytest.approx(found[name], abs=1e-9) for name in ("1 view", "4 views")}

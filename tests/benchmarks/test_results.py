@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from benchmarks.suite.chains import PRIOR
 from benchmarks.suite.gates import required
 from benchmarks.suite.store import Store, Unit
 from benchmarks.suite.tables import LINEAR, markdown, mean_and_error, one_step_table, ratio, tables
@@ -109,10 +110,11 @@ def test_nothing_computed_makes_empty_tables(tmp_path):
     json.dumps(found)
 
 
-def test_frozen_models_get_fewer_seeds_and_reporting_families_twenty():
+def test_every_model_gets_twenty_seeds_of_each_reporting_family():
     for part in ("one-step", "kernels", "losses"):
-        assert PARTS[part].seeds == 20
-        about = units(part, "smollm2-frozen", None, None)
-        assert 0 < len(about) < len(units(part, "adapter", None, None))
+        frozen, trained = (units(part, model, None, None) for model in ("smollm2-frozen", "adapter"))
+        seeds = {family: {u.seed for u in frozen if u.family == family} for family in PARTS[part].families}
+        assert all(found == set(range(5 if family in PRIOR else 20)) for family, found in seeds.items())
+        assert [(u.family, u.seed) for u in frozen] == [(u.family, u.seed) for u in trained]
     assert {u.seed for u in units("one-step", "adapter", ("quadratic",), None)} == set(range(20))
     assert {u.seed for u in units("one-step", "adapter", ("quadratic",), 3)} == {0, 1, 2}
