@@ -45,14 +45,17 @@ def card(out: Path, config: Path, command: str, after: Path | None = None, gpu: 
     tested = [row for row in rows if row["dev_divergence"]]
     last = rows[-1]
     hours = {kind: earlier.get(kind, 0) for kind in ("core_hours", "gpu_hours")}
-    hours["gpu_hours" if gpu else "core_hours"] += float(last["seconds"]) / 3600
+    spent = float(last["seconds"]) / 3600
+    hours["gpu_hours" if gpu else "core_hours"] += spent
+    told = f"{command} --hours {spent:.2g}{' --workers 12' * bool(gpu)} --out FOLDER"
+    told += " --init what the shipped one went on from (training/NOTES.md says how that was trained)" * bool(after)
     return {
         "trained_on": "the synthetic prior of training/ (fields, noises and loss curves under [training] in "
         "benchmarks/families.toml): no real data, none of the families that figures are reported on",
         "prior": {k: v for k, v in vars(Prior(**settings.get("prior", {}))).items() if k != "fields"},
         "steps": earlier.get("steps", 0) + int(last["step"]),
         "tokens": earlier.get("tokens", 0) + int(last["tokens"]),
-        **{kind: round(spent, 3) for kind, spent in hours.items()},
+        **{kind: round(each, 3) for kind, each in hours.items()},
         "gpu": gpu or earlier.get("gpu"),
         "development_divergence": {
             "unit": "nats a digit above the law's own entropy, where the law is known",
@@ -60,7 +63,7 @@ def card(out: Path, config: Path, command: str, after: Path | None = None, gpu: 
             "other_forms": float(tested[-1]["dev_other_forms"]) if tested else None,
         },
         "configuration": settings,
-        "reproduce": command,
+        "reproduce": told,
     }
 
 
@@ -72,9 +75,8 @@ def ship_small(out: Path, after: Path | None = None, gpu: str | None = None) -> 
     config = json.loads((out / "config.json").read_text())
     config |= {"dtype": "float16", "descentcast": {"begin": BEGIN, "longest": LONGEST}}
     _write(folder / "config.json", config)
-    about = card(
-        out, HERE / "small.toml", "python -m training.train_small --config training/small.toml --hours H", after, gpu
-    )
+    command = "python -m training.train_small --config training/small.toml"
+    about = card(out, HERE / "small.toml", command, after, gpu)
     own = {"name": "descent-small", "parameters": f"{numbers / 1e6:.1f}M", "licence": "Apache-2.0"}
     _write(folder / "card.json", own | about)
     return folder
@@ -95,7 +97,7 @@ def ship_adapter(out: Path, base: str, after: Path | None = None, gpu: str | Non
         "parameters": f"{numbers / 1e6:.1f}M",
         "licence": "Apache-2.0",
     }
-    command = "python -m training.train_adapter --config training/adapter.toml --base FOLDER --dtype bfloat16 --hours H"
+    command = "python -m training.train_adapter --config training/adapter.toml --base FOLDER --dtype bfloat16"
     _write(folder / "card.json", own | card(out, HERE / "adapter.toml", command, after, gpu))
     return folder
 
