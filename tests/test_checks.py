@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descentcast import _checks
-from descentcast.errors import ArgumentError, DescentcastError
+from descentcast.errors import ArgumentError, DataError, DescentcastError
 
 low_high = st.tuples(st.integers(-50, 50), st.integers(-50, 50)).filter(lambda pair: pair[0] <= pair[1])
 
@@ -119,3 +119,17 @@ def test_errors_can_be_caught_as_one_kind_or_as_built_in_ones():
     for kind in (DescentcastError, ValueError):
         with pytest.raises(kind):
             _checks.integer("k", "x")
+
+
+def test_values_whose_variance_float64_cannot_hold_are_refused():
+    for fine in ([0.0, 0.0], [1e-200, 1e-200], [-1e150, 1e150], [0.0, 1e-150]):
+        _checks.squarable("x", np.array(fine))
+    for values, rule in (([0.0, 1.1e150], "within 1e150"), ([0.0, 1e-151], "reach 1e-150")):
+        with pytest.raises(DataError, match=f"^x: values go from .*{rule}"):
+            _checks.squarable("x", np.array(values))
+
+
+def test_a_kind_is_asked_for_by_name():
+    assert _checks.instance("x", 3, int, "a whole number") == 3
+    with pytest.raises(ArgumentError, match=r"^x is a str, must be a whole number$"):
+        _checks.instance("x", "3", int, "a whole number")

@@ -1,6 +1,7 @@
 """The command line as a person meets it: what it prints, and one line with exit code 2 for what is wrong."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -231,3 +232,34 @@ def test_a_cache_that_cannot_be_used_is_one_line_and_exit_code_2(tmp_path, monke
     code, text, error = call(monkeypatch, capsys, "cache", "clear")
     assert (code, text, error.count("\n")) == (2, "", 1)
     assert "file/densities.sqlite: the density store cannot be used" in error
+
+
+def test_small_numbers_are_shown_with_their_digits(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "loss.csv"
+    pd.DataFrame({"loss": 1e-6 * (5 + rng.normal(size=60))}).to_csv(path, index=False)
+    arguments = ["forecast", path, "--steps", 5, "--estimator", "local-linear", "--start", "4.5e-6"]
+    code, text, _ = call(monkeypatch, capsys, *arguments)
+    assert code == 0
+    row = next(line.split() for line in text.splitlines() if "basin 0" in line)
+    assert float(row[0]) == 4.5e-6
+    assert float(row[3]) == pytest.approx(5e-6, rel=0.2)
+    assert re.fullmatch(r"[01]\.\d{3}", row[4])
+
+
+@pytest.mark.parametrize("group", [(), ("models",), ("cache",), ("bench",)])
+def test_a_group_by_itself_shows_its_commands_line_by_line(group, monkeypatch, capsys):
+    code, text, error = call(monkeypatch, capsys, *group)
+    assert (code, text) == (2, "")
+    assert error.startswith("Usage: descentcast")
+    assert "\nCommands:\n" in error
+
+
+@pytest.mark.parametrize("option", [("--digits", 3), ("--model", "gemma3-270m"), ("--rows", "visited")])
+def test_options_of_reading_are_refused_where_nothing_is_read(option, run_file, monkeypatch, capsys):
+    arguments = ["forecast", run_file, "--start", "0.5", "--steps", 3, "--estimator", "counts", *option]
+    code, _, error = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert error == (
+        f"descentcast: {option[0]} says how a language model reads, must be left out where none is asked to\n"
+    )

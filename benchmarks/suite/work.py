@@ -24,7 +24,7 @@ EVERY = (CLASSICAL_MODEL, *MODELS)
 
 
 def reads_every_step(model: LanguageModel | None) -> bool:
-    """Return whether laws one step ahead are recalibrated too: for a frozen model that takes four times as long."""
+    """Return whether laws one step ahead are recalibrated too: for a frozen model that would take a third longer."""
     return model is None or model.restarts
 
 

@@ -6,9 +6,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from descentcast.errors import ArgumentError
+from descentcast.errors import ArgumentError, DataError
 
 T = TypeVar("T")
+# Squares of values and of differences, as variances take them, stay normal float64 between these.
+LARGEST, NARROWEST = 1e150, 1e-150
 
 
 def integer(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
@@ -60,6 +62,8 @@ def edges(name: str, value: ArrayLike) -> np.ndarray:
 
 def interval(name: str, value: Iterable[float]) -> tuple[float, float]:
     """Return `value` as a pair (low, high) with low < high."""
+    if not isinstance(value, Iterable):
+        raise ArgumentError(f"{name} == {value!r}, must be a pair (low, high)")
     pair = numeric(name, tuple(value))
     if pair.shape != (2,) or not np.isfinite(pair).all() or pair[0] >= pair[1]:
         raise ArgumentError(f"{name} == {tuple(value)!r}, must be a pair (low, high) of finite numbers, low < high")
@@ -92,6 +96,22 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ArgumentError(f"{name} holds {array[place]} at {place}, must be finite")
     return array
+
+
+def squarable(name: str, values: np.ndarray) -> None:
+    """Refuse values whose variance float64 cannot hold: beyond 1e150, or all within 1e-150 of each other and of 0."""
+    low, high = float(values.min()), float(values.max())
+    if max(-low, high) > LARGEST:
+        raise DataError(f"{name}: values go from {low:g} to {high:g}, must stay within 1e150: rescale them")
+    if low != high and max(-low, high) < NARROWEST:
+        raise DataError(f"{name}: values go from {low:g} to {high:g}, must reach 1e-150: rescale them")
+
+
+def instance(name: str, value: Any, kind: type[T] | tuple[type[T], ...], hint: str) -> T:
+    """Return `value` if it is of that kind; `hint` says what is allowed."""
+    if not isinstance(value, kind):
+        raise ArgumentError(f"{name} is a {type(value).__name__}, must be {hint}")
+    return value
 
 
 def generator(random_state: Any) -> np.random.Generator:

@@ -105,6 +105,8 @@ def test_named_basins(double_well):
         named(kernel, [(-1, 0.5), (0, 1)])
     with pytest.raises(ArgumentError, match=r"position 7, must lie on the grid \[-1.8, 1.8\]"):
         named(kernel, [0, 7])
+    with pytest.raises(ArgumentError, match=r"hold \(5, 6\), must reach into the grid \[-1\.8, 1\.8\]"):
+        named(kernel, [(0, 1), (5, 6)])
     with pytest.raises(ArgumentError, match=r"position 0\.5 twice"):
         named(kernel, [0.5, 0.5])
     with pytest.raises(ArgumentError, match="basins"):

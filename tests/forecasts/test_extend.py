@@ -336,3 +336,11 @@ def test_one_step_and_few_values():
     low, high = rest.quantiles([0.05, 0.95])[0, -1]
     assert low < decaying(1)[8] < high
     assert dc.stop_now(dc.Trajectory(decaying(1)[:8]), 0.0, 1).words.startswith("x of at most 0 within 1 more step:")
+
+
+@pytest.mark.parametrize(("scale", "rule"), [(1e160, "within 1e150"), (1e-200, "reach 1e-150")])
+@pytest.mark.filterwarnings("error")
+def test_values_whose_variance_float64_cannot_hold_are_refused(scale, rule):
+    values = scale * np.random.default_rng(0).normal(size=40)
+    with pytest.raises(DataError, match=f"x: values go from .*{rule}"):
+        dc.extend(dc.trajectories.Trajectory(values), steps=5)

@@ -78,9 +78,10 @@ def test_notes_say_what_is_wrong_and_what_to_do():
     _, note = default_edges(Trajectories.from_arrays([chain(0.1, 0.0, 50)]))
     assert note is not None
     assert "hardly any noise" in note
-    edges, note = default_edges(Trajectories.from_arrays([np.full(9, 2.0)]))
+    edges, note = default_edges(Trajectories.from_arrays([np.full(9, 2.0)], names=["lr"]))
     assert edges[0] < 2.0 < edges[-1]
     assert note is not None
+    assert note.startswith("lr: always 2 in these runs")
 
 
 def test_a_given_number_of_cells_is_used_and_judged():
@@ -98,8 +99,8 @@ def test_a_given_number_of_cells_is_used_and_judged():
     [
         ([0, 1e151, 3, 5], r"^w: values go from 0 to 1e\+151, must stay within 1e150: rescale them$"),
         ([-1.7e308, 1.7e308, 3], r"^w: values go from -1\.7e\+308 to 1\.7e\+308"),
-        ([1e-310, 2e-310, 3e-310], r"^w: cells would be .* wide, must be 1e-150"),
-        ([1e-200, 1e-200, 1e-200], r"^w: cells would be .* wide"),
+        ([1e-310, 2e-310, 3e-310], r"^w: values go from 1e-310 to 3e-310, must reach 1e-150"),
+        ([1e-200, 1e-200, 1e-200], r"^w: cells would be .* wide, must be at least 1e-150"),
     ],
 )
 @pytest.mark.filterwarnings("error")
@@ -155,3 +156,22 @@ def test_bad_edges_are_named(edges, message):
 def test_runs_must_be_trajectories():
     with pytest.raises(ArgumentError, match=r"trajectories is a list, must be Trajectories"):
         default_edges([[1.0, 2.0]])  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e11])
+def test_an_offset_moves_the_grid_and_nothing_else(offset):
+    x = chain(0.3, 0.1, 300)
+    plain, _ = default_edges(Trajectories.from_arrays([x]))
+    moved, note = default_edges(Trajectories.from_arrays([x + offset]))
+    assert len(moved) == len(plain)
+    assert moved - offset == pytest.approx(plain, abs=1e-13 * offset)
+    assert (np.diff(moved) > 0).all()
+    assert note is None
+
+
+def test_values_that_float64_hardly_tells_apart_count_as_one():
+    edges, note = default_edges(Trajectories.from_arrays([1e14 + chain(0.3, 0.1, 300)]))
+    assert note is not None
+    assert "one part in 1e+12" in note
+    assert edges[0] < 1e14 < edges[-1]
+    assert (np.diff(edges) > 0).all()

@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
-from descentcast import Trajectories, problems
+from descentcast import Trajectories, forecast, problems
 from descentcast.errors import ArgumentError
 from descentcast.kernels import (
     AutoregressiveKernel,
@@ -247,3 +247,17 @@ def test_kernels_of_all_coordinates_together_are_refused_before_anything_is_read
 def test_it_has_no_replicates_before_fit():
     with pytest.raises(AttributeError, match="before fit"):
         _ = RecalibratedKernel(LocalLinearKernel()).replicates_
+
+
+@pytest.mark.parametrize("inner", [LocalLinearKernel(), KernelDensityKernel()])
+def test_a_coordinate_that_never_moves_says_nothing_of_its_rows(inner):
+    fitted = RecalibratedKernel(inner).fit(Trajectories.from_arrays([np.ones(60), np.ones(9)]))
+    own = fitted.estimator_
+    np.testing.assert_array_equal(fitted.kernel_.matrix, own.kernel_.matrix)
+    assert (fitted.shift_ == 0).all()
+    assert (fitted.scale_ == 1).all()
+    for mine, theirs in zip(fitted.replicates_, own.replicates_ or [own.kernel_] * 40, strict=True):
+        np.testing.assert_array_equal(mine.matrix, theirs.matrix)
+    landing = forecast(fitted, [1.0], 60).landing
+    assert landing["position"][0] == pytest.approx(1.0, abs=1 / 400)
+    assert landing["probability"][0] == pytest.approx(1.0)

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from descentcast import Densities, RecalibratedKernel, Trajectories, recalibrate_densities
-from descentcast.errors import ArgumentError
+from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels import TransitionKernel
 from descentcast.kernels._recalibrated_densities import rows_of_present, switched
 
@@ -124,3 +124,14 @@ def test_what_does_not_fit_is_refused():
         recalibrate_densities(read, [0.0, 0.0, 9.0, 0.0, 0.0])
     with pytest.raises(ArgumentError, match="smoothing == 2"):
         recalibrate_densities(read, np.zeros(5), smoothing=2)
+
+
+def test_what_cannot_be_corrected_is_refused_by_name():
+    edges = np.linspace(-1, 1, 11)
+    flat = Densities(np.full((3, 10), 0.1), edges, np.full(3, "identity"), np.zeros(1), 0.0)
+    with pytest.raises(ArgumentError, match="densities is a ndarray, must be Densities"):
+        recalibrate_densities(flat.probs, [0.0, 0.1, 0.2])  # pyright: ignore[reportArgumentType]
+    for scale, rule in ((1e300, "must stay within 1e150"), (1e-300, "must reach 1e-150")):
+        wide = Densities(flat.probs, scale * edges, flat.rules, flat.outside_mass, 0.0)
+        with pytest.raises(DataError, match=f"^values: values go from .*{rule}"):
+            recalibrate_densities(wide, scale * np.array([0.0, 0.1, 0.2]))

@@ -258,3 +258,12 @@ def test_habits_of_scikit_learn_and_names():
 def test_bad_members_are_named(members, message):
     with pytest.raises(ArgumentError, match=message):
         dc.StackedKernel(members).fit(dc.Trajectories.from_arrays([ar1(30)]))
+
+
+def test_arguments_of_the_wrong_kind_are_refused_before_anything_is_fitted():
+    runs = dc.Trajectories.from_arrays([ar1(30)])
+    with pytest.raises(ArgumentError, match="members is a LocalLinearKernel, must be a list of estimators"):
+        dc.StackedKernel(dc.LocalLinearKernel()).fit(runs)  # pyright: ignore[reportArgumentType]
+    for seed in ("a", -1):
+        with pytest.raises(ArgumentError, match="random_state == "):
+            dc.StackedKernel([dc.LocalLinearKernel()], random_state=seed).fit(runs)  # pyright: ignore[reportArgumentType]

@@ -282,3 +282,9 @@ def test_files_of_different_coordinates_are_refused(put):
 def test_nothing_to_read_is_refused():
     with pytest.raises(ArgumentError, match="at least one file"):
         read([])
+
+
+@pytest.mark.parametrize("given", [None, 3, [None], ["a.csv", 3]])
+def test_what_is_no_path_is_refused_by_name(given):
+    with pytest.raises(ArgumentError, match=r"path_or_glob == .*, must be a path, or a list of paths"):
+        read(given)

@@ -135,3 +135,12 @@ def test_a_dictionary_of_runs_survives_json():
     assert (again.names, again.steps.tolist(), again.run, again.arm) == (run.names, [0, 5], "a", "B")
     assert (again.diverged, again.notes) == (6, ("n",))
     assert dict(again.setting) == {"step": 0.1}
+
+
+def test_arguments_of_the_wrong_kind_are_refused_by_name():
+    with pytest.raises(DataError, match="arrays is a NoneType, must be a list of arrays"):
+        Trajectories.from_arrays(None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DataError, match="setting is a int, must be a mapping"):
+        Trajectories.from_arrays([[0.0, 1.0]], setting=3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DataError, match="runs hold a int, must be of Trajectory"):
+        Trajectories([1])  # pyright: ignore[reportArgumentType]

@@ -194,3 +194,15 @@ def test_wrong_arms_are_refused():
         dc.Trial({"a": arm(), "b": slow})
     with pytest.raises(DataError, match="no run has the 9 recorded steps"):
         run({"a": arm(), "b": Trajectories.from_arrays([[1.0, 2.0, 3.0]])}, steps=2)
+
+
+def test_starts_far_from_all_that_a_run_has_seen_are_told():
+    arms = {"a": arm(0.0, seed=1), "b": arm(1.0, seed=2)}
+    told = [note for note in run(arms, starts=[9.0]).notes if "far from the start 9" in note]
+    assert [note[0] for note in told] == ["a", "b"]
+    assert not any("far from" in note for note in run(arms).notes)
+
+
+def test_names_of_arms_are_strings():
+    with pytest.raises(ArgumentError, match="arms are named 1 among others, names must be strings"):
+        run({1: arm(), 2: arm()})

@@ -33,6 +33,9 @@ def main() -> None:
     """Run the command line; what a person can mend is said in one line, without a traceback."""
     try:
         sys.exit(cli.main(standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(BAD_INPUT)
     except click.ClickException as error:
         _fail(error.format_message())
     except DescentcastError as error:

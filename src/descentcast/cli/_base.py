@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import descentcast as dc
 from descentcast.errors import ArgumentError
 
 MOST_NOTES = 10  # of reading, on the terminal
+OF_THE_MODEL = ("model", "adapter", "digits", "views", "rows", "completion")
 
 
 def reading_options(model: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -26,7 +28,7 @@ def reading_options(model: str) -> Callable[[Callable[..., Any]], Callable[..., 
         click.option(
             "--recalibrate/--as-fitted", default=True, help="Correct rows by the runs' own steps, or leave them."
         ),
-        click.option("--seed", default=0, help="Seed of views and resamples."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of views and resamples."),
         click.option("--out", type=click.Path(path_type=Path), help="Folder for the plot (PNG) and the result (JSON)."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
     )
@@ -37,6 +39,14 @@ def reading_options(model: str) -> Callable[[Callable[..., Any]], Callable[..., 
         return command
 
     return add
+
+
+def refuse_reading_options() -> None:
+    """Refuse options that say how a language model reads where none does."""
+    context = click.get_current_context()
+    given = [name for name in OF_THE_MODEL if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise ArgumentError(f"--{given[0]} says how a language model reads, must be left out where none is asked to")
 
 
 def model_of(name: str, adapter: str) -> Any:

@@ -35,7 +35,7 @@ def bench() -> None:
 @click.option("--quick", is_flag=True, help="One seed of everything: minutes.")
 @click.option(
     "--estimators", multiple=True, type=click.Choice(ESTIMATORS), default=DEFAULT,
-    help="Whom to measure; repeat. Baselines and the grid's floor are always there.",
+    help="Whom to measure; repeat. smollm2-135m is frozen here. Baselines and the grid's floor are always there.",
 )  # fmt: skip
 @click.option("--seeds", type=int, help=f"Seeds, from 0 on; by default {SEEDS}, and 1 with --quick.")
 @click.option("--views", default=VIEWS, help="Encodings that language models read.")

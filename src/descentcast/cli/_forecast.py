@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 import descentcast as dc
-from descentcast.cli._base import close, model_of, numbers_of, reading_notes, reading_options
+from descentcast.cli._base import (
+    close,
+    model_of,
+    numbers_of,
+    reading_notes,
+    reading_options,
+    refuse_reading_options,
+)
 from descentcast.errors import ArgumentError
 
 IN_CONTEXT = "in-context"
@@ -24,7 +31,7 @@ ESTIMATORS = (IN_CONTEXT, "local-linear", "conditional-density", "autoregressive
 @click.option("--columns", help="Coordinates to read, comma-separated; all by default.")
 @click.option(
     "--estimator", "estimators", multiple=True, type=click.Choice(ESTIMATORS), default=ESTIMATORS[:3],
-    help="Whose kernels are stacked, weighted by held-out score; repeat. One alone is used as it is.",
+    help="Whose kernels are stacked, weighted by held-out score; repeat. One alone needs no weights.",
 )  # fmt: skip
 @reading_options("descent-small")
 def forecast(
@@ -45,7 +52,9 @@ def forecast(
     as_json: bool,
 ) -> None:
     """Forecast from each --start, --steps ahead, given RUNS: tables or a tracker's files, folders or globs."""
-    recorded = dc.read(list(runs), columns.split(",") if columns else None)
+    if IN_CONTEXT not in estimators:
+        refuse_reading_options()
+    recorded = dc.read(list(runs), None if columns is None else [name.strip() for name in columns.split(",")])
     points = [numbers_of(text, recorded.names) for text in starts]
     if steps < 1:
         raise ArgumentError(f"steps == {steps}, must be at least 1")

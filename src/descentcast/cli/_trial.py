@@ -29,7 +29,7 @@ SHOWN_OF_ARMS = ("arm", "runs", "mean", "low", "high", "iqm", "q5", "q95", "p_di
 @click.option("--contrasts", type=click.Choice(["pairs", "control"]), default="pairs", help="control: with the first.")
 @click.option("--rope", type=float, help="Differences up to this are called equivalent.")
 @click.option("--replicates", default=1000, help="Virtual runs an arm.")
-@click.option("--seed", default=0, help="Seed of the virtual runs.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the virtual runs.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the plot (PNG) and the result (JSON).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def trial(

@@ -85,6 +85,7 @@ def next_densities(
     Raises:
         ArgumentError: Fewer than two values, values that are not finite or outside `range`, digits or views out of
             range.
+        DataError: Values beyond 1e150, or all below 1e-150.
         ModelError: The model cannot be had.
 
     Examples:
@@ -100,6 +101,7 @@ def next_densities(
         ((3, 100), 1.0)
     """
     values = _checks.vector("values", values, least=2)
+    _checks.squarable("values", values)
     digits = _checks.integer("digits", digits, low=1, high=4)
     count = _checks.integer("views", views, low=1, high=64)
     rng = _checks.generator(random_state)

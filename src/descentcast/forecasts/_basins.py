@@ -166,7 +166,8 @@ def named(kernel: TransitionKernel, basins: Basins | Iterable[Any] | None) -> Ba
             where there is no rim) and the outer ones reaching to the ends of the grid; or intervals (lower, upper).
 
     Raises:
-        ArgumentError: Positions off the grid or twice the same, intervals that overlap, anything else.
+        ArgumentError: Positions or intervals off the grid, positions twice the same, intervals that overlap, anything
+            else.
     """
     if basins is None or isinstance(basins, Basins):
         return minima(kernel) if basins is None else basins
@@ -182,6 +183,10 @@ def named(kernel: TransitionKernel, basins: Basins | Iterable[Any] | None) -> Ba
         for (_, end), (begin, _) in pairwise(pairs):
             if begin < end:
                 raise ArgumentError(f"basins overlap between {begin:g} and {end:g}, must have nothing in common")
+        low, high = kernel.edges[[0, -1]]
+        for lower, upper in pairs:
+            if upper <= low or lower >= high:
+                raise ArgumentError(f"basins hold ({lower:g}, {upper:g}), must reach into the grid [{low:g}, {high:g}]")
         return _described(kernel, potential, [(_lowest(potential, *pair), *pair) for pair in pairs], ())
     raise ArgumentError(f"basins have shape {values.shape}, must be positions (B,) or intervals (B, 2), B at least 1")
 

@@ -114,7 +114,7 @@ def extend(
 
     Raises:
         ArgumentError: Fewer than one step, other runs of other coordinates, an unknown coordinate.
-        DataError: Fewer than 8 rows, an uneven stride.
+        DataError: Fewer than 8 rows, an uneven stride, values beyond 1e150 or all below 1e-150.
 
     Examples:
         >>> t = np.arange(200)
@@ -194,6 +194,7 @@ def gather(
     whole = [_at(other, index, at) for other in runs or ()]
     others = np.array(whole).reshape(len(whole), len(times))
     others = others[np.isfinite(others[:, : len(values)]).all(axis=1)]
+    _checks.squarable(run.names[index], np.concatenate([values, others[np.isfinite(others)]]))
     if low is not None:
         least = float(np.nanmin([values.min(), *(o[np.isfinite(o)].min() for o in others)]))
         if not np.isneginf(low) and _checks.real("low", low) >= least:

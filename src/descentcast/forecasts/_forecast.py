@@ -115,5 +115,6 @@ def _notes(marginals: tuple[Marginal, ...], intervals: bool, coupled: bool) -> t
         name = m.kernel.name
         if m.kernel.projected:
             notes.append(f"{name}: not a Markov chain by itself, its kernel is an approximation")
-        notes += [f"{name}: {note}" for note in (*m.kernel.notes, *m.basins.notes)]
+        told = (note.removeprefix(f"{name}: ") for note in (*m.kernel.notes, *m.basins.notes))
+        notes += [f"{name}: {note}" for note in told]
     return tuple(notes + extrapolated(marginals))

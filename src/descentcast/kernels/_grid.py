@@ -14,8 +14,8 @@ from descentcast.trajectories import Trajectories
 USUAL_CELLS, MOST_CELLS, FEWEST_CELLS = 100, 400, 20
 CELLS_PER_SPREAD = 1.3
 MARGIN_HULL, MARGIN_SPREADS = 0.1, 3.0
-# Squares of values and of cell widths, as variances take them, stay normal float64 between these.
-LARGEST, NARROWEST = 1e150, 1e-150
+# Of a value: float64 tells a few thousand of such steps apart, enough for the cells of a grid.
+RESOLUTION = 1e-12
 
 
 def default_edges(
@@ -50,15 +50,12 @@ def default_edges(
     index = _checks.integer("coordinate", coordinate, low=0, high=len(runs.names) - 1)
     values = np.concatenate(runs.coordinate(index))
     low, high = float(values.min()), float(values.max())
-    if max(-low, high) > LARGEST:
-        raise DataError(
-            f"{runs.names[index]}: values go from {low:g} to {high:g}, must stay within 1e150: rescale them"
-        )
+    _checks.squarable(runs.names[index], values)
     spread = one_step_spread(*runs.transitions(index))
-    # Below this, cells would be narrower than what float64 tells apart at these values.
-    resolution = 1e-9 * max(abs(low), abs(high), 1e-300)
+    resolution = RESOLUTION * max(abs(low), abs(high), 1e-300)
     margin = MARGIN_HULL * (high - low) + MARGIN_SPREADS * spread
-    if high - low + margin <= resolution:
+    still = never_moves(values)
+    if still:
         margin = 0.5 * (abs(low) or 1.0)
     length = high - low + 2 * margin
     if cells is None:
@@ -66,11 +63,24 @@ def default_edges(
         n = int(np.clip(np.ceil(needed), USUAL_CELLS, MOST_CELLS))
     else:
         n = _checks.integer("cells", cells, low=FEWEST_CELLS, high=MOST_CELLS)
-    if length / n < NARROWEST:
+    if length / n < _checks.NARROWEST:
         raise DataError(
-            f"{runs.names[index]}: cells would be {length / n:.3g} wide, must be 1e-150: rescale the values"
+            f"{runs.names[index]}: cells would be {length / n:.3g} wide, must be at least 1e-150: rescale the values"
         )
-    return np.linspace(low - margin, high + margin, n + 1), _note(runs.names[index], spread, length / n, n)
+    edges = np.linspace(low - margin, high + margin, n + 1)
+    return edges, _still(runs.names[index], high - low, high) if still else _note(
+        runs.names[index], spread, length / n, n
+    )
+
+
+def never_moves(values: np.ndarray) -> bool:
+    """Return whether all values are the same, but for what float64 hardly tells apart.
+
+    Examples:
+        >>> never_moves(np.array([0.3, 0.1 + 0.2])), never_moves(np.array([1e6, 1e6 + 1]))
+        (True, False)
+    """
+    return bool(np.ptp(values) <= RESOLUTION * np.abs(values).max())
 
 
 def one_step_spread(present: np.ndarray, following: np.ndarray) -> float:
@@ -130,6 +140,15 @@ def grids_of(
         raise ArgumentError(f"edges holds {len(given)} grid(s), must hold one for each of {count} coordinate(s)")
     names = ["edges"] if count == 1 else [f"edges[{i}]" for i in range(count)]
     return tuple(_checks.edges(name, grid) for name, grid in zip(names, given, strict=True)), (None,) * count
+
+
+def _still(name: str, hull: float, value: float) -> str:
+    if hull == 0:
+        return f"{name}: always {value:g} in these runs: nothing but staying there can be foretold"
+    return (
+        f"{name}: always {value:g} to one part in {1 / RESOLUTION:.0e}: nothing but staying there can be foretold; "
+        "subtract an offset if smaller steps matter"
+    )
 
 
 def _note(name: str, spread: float, width: float, n: int) -> str | None:

@@ -15,7 +15,7 @@ from descentcast._types import Edges
 from descentcast.errors import ArgumentError
 from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._beginnings import beginning
-from descentcast.kernels._grid import as_trajectories, hull_distance
+from descentcast.kernels._grid import as_trajectories, hull_distance, never_moves
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._normal_scores import Correction, Transitions
 from descentcast.kernels._one_each import several, single
@@ -188,6 +188,7 @@ class Mended:
         correction: Shift and scale of each row.
         law: What normal scores have in common.
         kernel: The kernel.
+        still: Whether the coordinate never moved: then there is nothing to correct by, and rows stay as they are.
     """
 
     seen: Transitions
@@ -196,9 +197,12 @@ class Mended:
     correction: Correction
     law: ResidualLaw
     kernel: TransitionKernel
+    still: bool = False
 
     def drawn(self, kernel: TransitionKernel, rng: np.random.Generator) -> TransitionKernel:
         """Return another kernel mended the same way, with a shift that may be the true one."""
+        if self.still:
+            return kernel
         even = smoothed(kernel, self.window, self.weights)
         return self.law.apply(self.seen.drawn(even, rng).apply(even))
 
@@ -220,6 +224,9 @@ def mended(
     """
     seen, window = Transitions.of(columns, kernel.edges), smoothing * float(kernel.edges[-1] - kernel.edges[0])
     weights = _row_weights(columns, kernel.edges) if weights is None else weights
+    if never_moves(np.concatenate(columns)):
+        unmoved = Correction(np.zeros(len(kernel.matrix)), np.ones(len(kernel.matrix)))
+        return Mended(seen, window, weights, unmoved, ResidualLaw.of(np.empty(0)), kernel, still=True)
     even = smoothed(kernel, window, weights)
     correction = seen.correction(even)
     moved = correction.apply(even)

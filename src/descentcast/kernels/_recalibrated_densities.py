@@ -46,7 +46,9 @@ def recalibrate_densities(
         The densities on the same grid.
 
     Raises:
-        ArgumentError: Values that are not those of the densities: another number, or outside their grid.
+        ArgumentError: No densities, or values that are not those of the densities: another number, or outside their
+            grid.
+        DataError: Values beyond 1e150, or all below 1e-150.
 
     References:
         van Erven, Gruenwald, de Rooij (2012), Catching up faster by switching sooner, J. R. Stat. Soc. B 74; Dawid
@@ -62,7 +64,9 @@ def recalibrate_densities(
         >>> bool(better.probs[-1].max() > 0.03)
         True
     """
+    _checks.instance("densities", densities, Densities, "Densities, as next_densities returns them")
     values = _checks.vector("values", values, least=2)
+    _checks.squarable("values", values)
     smoothing = _checks.real("smoothing", smoothing, low=0, high=1)
     probs, edges = densities.probs, densities.edges
     if len(values) != len(probs):

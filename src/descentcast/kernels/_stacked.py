@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -216,6 +216,9 @@ class StackedKernel(KernelEstimator):
         return [RecalibratedKernel(member) for member in (reader, LocalLinearKernel(), KernelDensityKernel())]
 
     def _check_parameters(self) -> None:
+        _checks.generator(self.random_state)
+        if not isinstance(self.members, Iterable | None):
+            raise ArgumentError(f"members is a {type(self.members).__name__}, must be a list of estimators of kernels")
         members = self._members()
         wrong = [type(member).__name__ for member in members if not isinstance(member, KernelEstimator)]
         if not members or wrong:

@@ -184,6 +184,8 @@ def resolve(name_or_path: str | Path) -> ModelSource:
         ('catalogue', 'hub')
     """
     given = str(name_or_path)
+    if not given:
+        raise _unknown(given)
     for entry in entries():
         if given == entry.name:
             return ModelSource("catalogue", entry.name, _path(entry))

@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from descentcast.errors import ArgumentError, FetchError
 from descentcast.language_models._adapters import read_card
 from descentcast.language_models._base import LanguageModel
 from descentcast.language_models._catalogue import ModelSource, converted_dir, fetch, resolve
+from descentcast.language_models._hub import on_the_hub_or_here
 from descentcast.language_models._shipped import shipped_adapter, shipped_decoder
 from descentcast.language_models._transformers import convert_gguf, load_network
 
@@ -45,10 +47,13 @@ def load_model(
         descentcast.errors.ModelError: model 'no-such-model' is unknown: give a name of the catalogue ...
     """
     _checks.one_of("dtype", dtype, ("auto", "float32", "bfloat16", "float16"))
+    _checks.instance("name_or_path", name_or_path, (str, Path), "a name, path or hub id")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(device)):
+        raise ArgumentError(f"device == {device!r}, must be 'auto', 'cpu' or 'cuda'")
     source = resolve(name_or_path)
     chosen = _adapter(adapter, source)
     if source.path is None:
-        return load_network(source.name, source.name, dtype, device, chosen)
+        return load_network(on_the_hub_or_here(source.name), source.name, dtype, device, chosen)
     if source.kind == "folder":
         folder = source.path
     elif source.kind == "catalogue":
@@ -65,6 +70,8 @@ def loaded(model: str | LanguageModel) -> LanguageModel:
     A file or folder that has been written since is loaded anew.
     """
     if not isinstance(model, str):
+        if not hasattr(model, "log_probs"):
+            raise ArgumentError(f"model is a {type(model).__name__}, must be a name or a model that load_model returns")
         return model
     path = resolve(model).path
     files = [path, *path.iterdir()] if path and path.is_dir() else [path] if path and path.exists() else []
@@ -82,7 +89,7 @@ def _adapter(given: str | Path | None, source: ModelSource) -> Path | None:
         return None
     if given == "default":
         return shipped_adapter(source.name) if source.kind == "catalogue" else None
-    folder = Path(given).expanduser()
+    folder = Path(_checks.instance("adapter", given, (str, Path), "'default', None or a folder")).expanduser()
     if not folder.is_dir():
         raise ArgumentError(f"adapter == {str(given)!r}, must be 'default', None or the folder of an adapter")
     read_card(folder)

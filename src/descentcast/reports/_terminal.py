@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,16 +12,23 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+# Largest numbers of columns that are written with three decimals.
+SMALLEST, LARGEST = 0.1, 1e4
+
 
 def show_table(rows: pd.DataFrame | list[dict[str, Any]], title: str) -> None:
-    """Print a table: numbers to three decimals on the right, words on the left, missing numbers as a dash."""
+    """Print a table: numbers on the right, words on the left, missing numbers as a dash.
+
+    Numbers have three decimals where that suits the largest of their column, else four significant digits.
+    """
     frame = pd.DataFrame(rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    numeric = [pd.api.types.is_numeric_dtype(frame[column]) for column in frame]
-    for column, is_number in zip(frame, numeric, strict=True):
-        table.add_column(str(column), justify="right" if is_number else "left")
+    for column in frame:
+        is_number = pd.api.types.is_numeric_dtype(frame[column])
+        table.add_column(str(column), justify="right" if is_number else "left", overflow="fold")
+    formats = [_format(frame.iloc[:, i]) for i in range(frame.shape[1])]
     for row in frame.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(_cell(value, spec) for value, spec in zip(row, formats, strict=True)))
     console = Console()
     console.print(title, style="bold", highlight=False)
     console.print(table)
@@ -40,13 +48,21 @@ def show_progress(label: str, hidden: bool) -> Iterator[Callable[[int, int], Non
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _cell(value: Any) -> str:
+def _format(column: pd.Series) -> str:
+    """Return how the numbers of a column are written; a cell may hold several."""
+    each = column.explode() if column.dtype == object else column
+    numbers = np.array([abs(v) for v in each if isinstance(v, float) and np.isfinite(v)])
+    largest = numbers.max(initial=0.0)
+    return ".3f" if largest == 0 or SMALLEST <= largest < LARGEST else ".4g"
+
+
+def _cell(value: Any, spec: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.3f}"
+        return "–" if pd.isna(value) else format(value, spec)
     if isinstance(value, tuple):
-        return ", ".join(_cell(v) for v in value)
+        return ", ".join(_cell(v, spec) for v in value)
     if value is None or value is pd.NA:
         return "–"
     text = str(value)  # Names come from files of others: neither markup nor control characters.

@@ -1,7 +1,7 @@
 """`read`: from files to runs; `list_runs`: what there is to read."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
 
@@ -122,6 +122,9 @@ COLUMNS = dict.fromkeys(("run", "arm", "format", "column")) | STEPS | {"note": N
 def _sources(path_or_glob: str | Path | Sequence[str | Path]) -> list[tuple[Source, str]]:
     """Return the sources that are named, each once whatever it is named by, with what its runs are called."""
     given = [path_or_glob] if isinstance(path_or_glob, str | os.PathLike) else path_or_glob
+    given = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(one, str | os.PathLike) for one in given):
+        raise ArgumentError(f"path_or_glob == {path_or_glob!r:.80}, must be a path, or a list of paths")
     found: dict[str, Source] = {}
     for pattern in given:
         for source in _reachable(pattern):

@@ -1,6 +1,6 @@
 """Observed runs of training: frozen values with their step indices, names, run, arm and setting."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,6 +138,8 @@ class Trajectories(Sequence[Trajectory]):
         if not runs:
             raise DataError("no runs: at least one is needed")
         for run in runs:
+            if not isinstance(run, Trajectory):
+                raise DataError(f"runs hold a {type(run).__name__}, must be of Trajectory: from_arrays makes them")
             if run.names != runs[0].names:
                 raise DataError(
                     f"{run.run} recorded {list(run.names)} but {runs[0].run} recorded {list(runs[0].names)}: "
@@ -170,6 +172,10 @@ class Trajectories(Sequence[Trajectory]):
             >>> Trajectories.from_arrays([[[0.0, 1.0], [0.5, 0.5]]]).names
             ('x0', 'x1')
         """
+        if not isinstance(arrays, Iterable):
+            raise DataError(f"arrays is a {type(arrays).__name__}, must be a list of arrays, one a run")
+        if setting is not None and not isinstance(setting, Mapping):
+            raise DataError(f"setting is a {type(setting).__name__}, must be a mapping such as {{'step': 0.1}}")
         if isinstance(arrays, np.ndarray) and arrays.ndim == 1 and arrays.dtype != object:
             arrays = [arrays]
         return cls(

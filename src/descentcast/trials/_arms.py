@@ -24,6 +24,8 @@ MARGIN, MARGIN_SPREADS = 0.25, 8.0
 # Virtual runs a recorded run and kernel at least, however many recorded runs share the replicates.
 LEAST_PATHS = 6
 TINY = 1e-9
+# Starts that lie farther outside than this share of what a run has seen are said to be.
+FAR = 0.5
 EXTEND, KERNELS = "extend", "kernels"
 
 
@@ -135,6 +137,17 @@ class Arm:
         )
         needed = (high - low) * CELLS_PER_SPREAD / max(spread, TINY * (high - low))
         return np.linspace(low, high, int(np.clip(np.ceil(needed), FEWEST_CELLS, MOST_CELLS)) + 1)
+
+    def far_from(self, starts: Float[np.ndarray, "m"], transform: Transform) -> tuple[str, ...]:
+        """Say that starts lie farther from what the arm's runs have seen than half as far as that reaches, if so."""
+        seen = np.concatenate(self.runs.coordinate(0))
+        low, high = float(seen.min()), float(seen.max())
+        away = np.maximum(low - starts, starts - high)
+        if away.max(initial=0.0) <= FAR * (high - low):
+            return ()
+        ends = ", ".join(f"{x:.4g}" for x in transform.inverse(np.array([low, high])))
+        start = float(transform.inverse(starts[[away.argmax()]])[0])
+        return (f"{self.name}: runs saw [{ends}], far from the start {start:.4g}: what they do there is extrapolated",)
 
     def evidence(
         self,

@@ -145,6 +145,7 @@ class Trial:
         seed = int(rng.integers(2**63))
         evidence, notes = [], list(self._notes(name))
         for arm in arms:
+            notes += arm.far_from(starts, self._transform)
             said, told = arm.evidence(
                 self._estimator, self._outcome, self._transform, starts, self._horizon, replicates, seed,
                 self.unfinished,
@@ -235,7 +236,9 @@ def _checks_arms(arms: Any) -> None:
         found = f"{len(arms)} of them" if isinstance(arms, Mapping) else f"a {type(arms).__name__}"
         raise ArgumentError(f"arms are {found}, must be a dictionary of at least two: name to Trajectories")
     for name, runs in arms.items():
-        if not isinstance(name, str) or not isinstance(runs, Trajectories | RescaledRuns):
+        if not isinstance(name, str):
+            raise ArgumentError(f"arms are named {name!r} among others, names must be strings")
+        if not isinstance(runs, Trajectories | RescaledRuns):
             raise ArgumentError(
                 f"arms[{name!r}] is a {type(runs).__name__}, must be Trajectories, or what rescale makes of them"
             )
