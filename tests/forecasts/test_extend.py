@@ -202,6 +202,8 @@ def test_a_lower_end_is_never_passed():
     assert rest.edges[0] > 0
     with pytest.raises(ArgumentError, match="low == 1"):
         dc.extend(dc.Trajectory(values[:40]), 40, low=1.0)
+    with pytest.raises(ArgumentError, match="low == 'a', must be a number"):
+        dc.extend(dc.Trajectory(values[:40]), 40, low="a")  # pyright: ignore[reportArgumentType]
 
 
 def test_the_grid_holds_where_the_kernel_goes():

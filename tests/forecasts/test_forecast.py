@@ -341,3 +341,9 @@ def test_quantiles_are_of_the_average_over_resampled_kernels(monkeypatch):
     assert_allclose(ahead.density[0, 1], [1, 0, 0])
     assert_allclose(ahead.quantiles([1 / 6, 0.5, 5 / 6])[0, 1], [0.5, 1.5, 2.5])
     assert_allclose(forecast(to(0), [0.5], steps=1).quantiles([0.25, 0.5])[0, 1], [0.25, 0.5])
+
+
+def test_paths_that_no_memory_holds_are_refused(double_well):
+    found = forecast(double_well(), [0.5], 3)
+    with pytest.raises(ArgumentError, match=r"n == 10000000000000, must be in \[1, 1\.25e\+08\]"):
+        found.sample(10**13)

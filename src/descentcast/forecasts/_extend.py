@@ -196,8 +196,9 @@ def gather(
     others = others[np.isfinite(others[:, : len(values)]).all(axis=1)]
     _checks.squarable(run.names[index], np.concatenate([values, others[np.isfinite(others)]]))
     if low is not None:
+        bound = -np.inf if isinstance(low, float) and np.isneginf(low) else _checks.real("low", low)
         least = float(np.nanmin([values.min(), *(o[np.isfinite(o)].min() for o in others)]))
-        if not np.isneginf(low) and _checks.real("low", low) >= least:
+        if bound >= least:
             raise ArgumentError(f"low == {low:g}, must be below all values, the least is {least:g}")
     return Past(values, others, times, low), run.names[index], run.stride, int(run.steps[-1])
 

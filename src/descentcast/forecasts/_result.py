@@ -13,6 +13,7 @@ from descentcast._types import Edges, RandomState
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins
 from descentcast.forecasts._marginal import Marginal
+from descentcast.forecasts._starting import MOST_BYTES
 
 T = TypeVar("T")
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -140,7 +141,7 @@ class Forecast:
             random_state: Seed or generator.
 
         Raises:
-            ArgumentError: `n` below 1.
+            ArgumentError: `n` below 1, or so large that the paths need more than 4 GB.
 
         Examples:
             >>> import descentcast as dc
@@ -149,7 +150,8 @@ class Forecast:
             array([[[0, 1, 0, 1],
                     [0, 1, 0, 1]]])
         """
-        n = _checks.integer("n", n, low=1)
+        most = MOST_BYTES // (8 * len(self.marginals) * len(self.starts) * (self.steps + 1))
+        n = _checks.integer("n", n, low=1, high=most)
         streams = _checks.generator(random_state).spawn(len(self.marginals))
         paths = [m.sample(n, rng) for m, rng in zip(self.marginals, streams, strict=True)]
         return paths[0] if len(paths) == 1 else np.stack(paths, axis=-1)

@@ -14,6 +14,7 @@ from typing import Any, cast
 import jinja2
 from matplotlib.figure import Figure
 
+from descentcast import _checks
 from descentcast.errors import ArgumentError, DataError
 from descentcast.reports._files import SavedResult
 from descentcast.reports._plot import plot
@@ -47,7 +48,7 @@ def report(results: Any, path: str | Path, title: str = "descentcast report") ->
         ...     "From one half" in page.read_text(encoding="utf-8")
         True
     """
-    target = Path(path)
+    target = Path(_checks.instance("path", path, (str, Path), "where the page goes"))
     if target.suffix not in SUFFIXES:
         raise ArgumentError(f"path == {str(path)!r}, must end in {' or '.join(SUFFIXES)}")
     named = _named(results)
