@@ -110,7 +110,10 @@ def test_a_seed_gives_the_same_bytes_and_a_generator_is_used_as_it_is():
     assert _checks.generator(None).bytes(16) != _checks.generator(None).bytes(16)
     given_ = np.random.default_rng(0)
     assert _checks.generator(given_) is given_
-    for bad in (-1, 0.5, "seed"):
+    sequence = np.random.SeedSequence(7).spawn(2)[1]
+    first, second = (_checks.generator(sequence).spawn(2)[1].bytes(16) for _ in range(2))
+    assert first == second == np.random.default_rng(np.random.SeedSequence(7).spawn(2)[1]).spawn(2)[1].bytes(16)
+    for bad in (-1, np.int64(-1), 0.5, "seed"):
         with pytest.raises(ArgumentError, match=r"^random_state == "):
             _checks.generator(bad)
 

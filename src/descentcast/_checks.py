@@ -118,8 +118,12 @@ def generator(random_state: Any) -> np.random.Generator:
     """Return a generator of its own: seeded by an integer or a SeedSequence, or the one that was given."""
     if isinstance(random_state, np.random.Generator):
         return random_state
-    if random_state is None or isinstance(random_state, (np.random.SeedSequence, np.integer)):
-        return np.random.default_rng(random_state)
+    if random_state is None:
+        return np.random.default_rng()
+    if isinstance(random_state, np.random.SeedSequence):
+        # A copy, as it was made: spawning counts in the original, so that it would seed other streams each time.
+        s = random_state
+        return np.random.default_rng(np.random.SeedSequence(s.entropy, spawn_key=s.spawn_key, pool_size=s.pool_size))
     return np.random.default_rng(integer("random_state", random_state, low=0))
 
 

@@ -159,3 +159,13 @@ def test_basins_of_any_kernel_are_disjoint_and_hold_their_attractor(n, seed, per
     assert_allclose(shares, shares.round(), atol=1e-9)
     assert (shares.sum(axis=1) <= 1 + 1e-9).all()
     assert len(minima(kernel, persistence + 1)) <= len(found)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e8, 1e10])
+def test_basins_move_along_with_an_offset_though_rows_are_rounded(double_well, offset):
+    kernel = double_well()
+    rounded = kernel.matrix.astype(np.float32).astype(float)
+    moved = TransitionKernel(kernel.edges + offset, rounded, kernel.overflow)
+    found = minima(moved)
+    assert_allclose(found.position - offset, [-1, 1], atol=0.02 + 1e-15 * offset)
+    assert found.lower[1] - offset == pytest.approx(0, abs=0.05)

@@ -8,6 +8,7 @@ from deeptime.markov import TransitionCountEstimator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.base import clone
 
@@ -21,6 +22,7 @@ from descentcast.kernels import (
     default_edges,
 )
 from descentcast.kernels._laws import mixture, residual, student
+from descentcast.kernels._normal_scores import Transitions
 from descentcast.scoring import hellinger, pit, prequential_log_score
 from descentcast.trajectories import Trajectories
 
@@ -332,3 +334,27 @@ def test_bad_parameters_are_named_at_fit(estimator, message):
     for use in (estimator.fit, estimator.prequential):
         with pytest.raises(ArgumentError, match=message):
             use(runs)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9])
+def test_an_offset_moves_every_kernel_along(offset):
+    rng, x = np.random.default_rng(0), [0.0]
+    for _ in range(240):
+        x.append(0.8 * x[-1] + rng.normal())
+    edges = np.linspace(-8, 8, 81)
+    for estimator in (LocalLinearKernel(), LocalLinearKernel(noise="residual"), KernelDensityKernel()):
+        plain = estimator.fit(Trajectories.from_arrays([x]), edges).kernel_.matrix.copy()
+        moved = estimator.fit(Trajectories.from_arrays([np.array(x) + offset]), edges + offset).kernel_.matrix
+        assert_allclose(moved, plain, atol=1e-15 * offset + 1e-12)
+
+
+def test_the_upper_end_of_the_grid_belongs_to_the_last_cell():
+    accuracy = np.array([0.2, 0.5, 0.8, 1, 1, 1, 0.9, 1, 1, 1, 1, 1])
+    edges = np.linspace(0, 1, 11)
+    kernel = CountKernel(prior=1e-9).fit(Trajectories.from_arrays([accuracy]), edges=edges).kernel_
+    # Of 9 transitions from the last cell, which holds 0.9 too, 8 stay there and one goes to 0.9.
+    assert kernel.evidence.visits.tolist() == [0, 0, 1, 0, 0, 1, 0, 0, 1, 8]
+    assert (kernel.overflow == 0).all()
+    assert_allclose(kernel.matrix[9], np.eye(10)[9], atol=1e-8)
+    assert kernel.cell([0.0, 1.0, 1.1]).tolist() == [0, 9, 10]
+    assert_allclose(Transitions.of([accuracy], edges).counts, kernel.evidence.visits)

@@ -1,9 +1,11 @@
 """Excerpts of long runs: short enough, contiguous, from everywhere, and all of what fits."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from descentcast.errors import ModelError
 from descentcast.kernels._excerpts import PIECES, excerpt
 
 
@@ -35,3 +37,15 @@ def test_views_see_the_whole_run_between_them():
     counts = np.histogram(seen, bins=PIECES, range=(0, 2000))[0]
     assert (counts == counts[0]).all()  # every stretch is shown equally often
     assert len(np.unique(seen)) > 1900
+
+
+@pytest.mark.parametrize(("count", "length"), [(200, 10), (50, 40), (2000, 2)])
+def test_many_short_runs_fill_what_a_model_reads(count, length):
+    shown = [excerpt(numbered([length] * count), 1000, np.random.default_rng(seed)) for seed in range(5)]
+    # A piece of 125 values may lose one at either end.
+    assert all(984 <= sum(map(len, pieces)) <= 1000 for pieces in shown)
+
+
+def test_a_model_that_reads_next_to_nothing_is_refused():
+    with pytest.raises(ModelError, match="the model reads 15 values, must read 16 at least"):
+        excerpt(numbered([100]), 15, np.random.default_rng(0))

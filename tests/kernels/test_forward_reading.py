@@ -84,3 +84,29 @@ def test_two_coordinates_are_read_one_by_one():
         dc.Trajectories.from_arrays([values[:, 1]]), EDGES, [10, 15]
     )
     np.testing.assert_allclose(both[1][1].matrix, single[1].matrix)
+
+
+@pytest.mark.parametrize("seed", [3, np.random.SeedSequence(3), np.random.default_rng(3)])
+def test_beginnings_are_read_in_the_views_of_the_fit_whatever_seeds_it(seed):
+    estimator = dc.InContextKernel(FakeModel(), views=3, random_state=seed)
+    (whole,) = estimator.fit_forward(runs(), EDGES, [sum(map(len, runs()))])
+    np.testing.assert_allclose(whole.matrix, estimator.kernel_.matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", ["visited", "probed", "both"])
+def test_with_no_beginning_only_the_whole_is_read(rows):
+    estimator = dc.InContextKernel(FakeModel(), views=1, rows=rows)
+    assert estimator.fit_forward(runs(), EDGES, []) == []
+    assert estimator.kernel_.matrix.shape == (len(EDGES) - 1,) * 2
+    members = [dc.RecalibratedKernel(dc.InContextKernel(FakeModel(), views=1, rows=rows)), dc.LocalLinearKernel()]
+    few = dc.StackedKernel(members).fit(dc.Trajectories.from_arrays([[0.1, 0.3, 0.2, 0.4, 0.3]]))
+    np.testing.assert_allclose(few.kernel_.matrix.sum(axis=1) + few.kernel_.overflow.sum(axis=1), 1)
+
+
+def test_beginnings_of_runs_too_long_to_read_are_read_as_the_whole_is():
+    model = FakeModel()
+    model.max_length = 200
+    long = dc.Trajectories.from_arrays([np.random.default_rng(0).uniform(-1, 1, 90)])
+    estimator = dc.InContextKernel(model, views=1)
+    found = estimator.fit_forward(long, EDGES, [40, 80])
+    assert {source for kernel in (*found, estimator.kernel_) for source in kernel.evidence.source} == {"probed"}

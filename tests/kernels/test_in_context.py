@@ -230,3 +230,13 @@ def test_digits_too_coarse_for_the_noise_and_missing_intervals_are_said():
     fine = dc.InContextKernel(FakeModel(digits=3, sd=20.0), digits=3, views=1, rows="visited").fit(context, EDGES)
     assert not fine.kernel_.notes
     assert len(fine.replicates_) == 40
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e14])
+def test_the_log_score_of_a_reading_follows_the_units(scale):
+    x = np.random.default_rng(0).uniform(-1, 1, 40)
+    scores = [
+        dc.InContextKernel(FakeModel(), views=1).fit(dc.Trajectories.from_arrays([s * x])).log_score_[0]
+        for s in (1.0, scale)
+    ]
+    assert scores[0] == pytest.approx(scores[1] + np.log(scale), abs=1e-6)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from descentcast.errors import ArgumentError
-from descentcast.scoring import calibration, central_interval, coverage, pit, quantiles
+from descentcast.scoring import calibration, central_interval, coverage, log_score, pit, quantiles
 
 EDGES = np.array([0.0, 1.0, 1.5, 4.0, 6.0])
 
@@ -109,3 +109,17 @@ def test_bad_arguments_are_named():
         calibration([p], EDGES, [1.0], runs=[1, 2])
     with pytest.raises(ArgumentError, match="one-dimensional"):
         calibration([[p, p]], EDGES, [1.0, 2.0])
+
+
+def test_the_upper_end_of_the_grid_is_in_its_last_cell_with_overflow_and_without():
+    for law in ([0.5, 0.5], [0.0, 0.5, 0.5, 0.0]):
+        assert log_score(law, [0, 1, 2], 2.0) == pytest.approx(np.log(2))
+        assert pit(law, [0, 1, 2], 2.0) == pytest.approx(1)
+
+
+def test_runs_that_leave_the_grid_as_often_as_foretold_are_covered():
+    # 85 % uniform on the grid, the rest far beyond its upper end: the central 90 % end in the overflow.
+    observed = np.concatenate([np.linspace(0, 2, 850, endpoint=False), np.full(150, 1e3)])
+    law = [0.0, 0.425, 0.425, 0.15]
+    assert coverage([law] * 1000, [0, 1, 2], observed, 0.9) == pytest.approx(0.95, abs=2e-3)
+    assert coverage([law] * 1000, [0, 1, 2], -observed - 1, 0.9) < 0.01

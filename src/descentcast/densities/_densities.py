@@ -75,8 +75,8 @@ def next_densities(
         digits: Digits a value is written with: 10^digits cells.
         views: How many encodings are pooled; the first is the identity, the others are drawn at random.
         range: (low, high) that the views must hold. By default it starts from the first 8 values with a margin, and
-            widens
-            when a value leaves it, so that no row knows the values to come.
+            widens when a value leaves it: no row from the eighth on knows the values to come. (The first seven know how
+            far the first eight go; a value that widens the range had no mass.)
         random_state: Seed of the random views.
 
     Returns:

@@ -89,10 +89,12 @@ def _drift_and_square(kernel: TransitionKernel) -> tuple[np.ndarray, np.ndarray]
     """The drift of each row and its spread squared, at least that of half a cell."""
     centres, widths = kernel.centres, kernel.widths
     rows = np.column_stack([kernel.overflow[:, 0], kernel.matrix, kernel.overflow[:, 1]])
+    rows /= rows.sum(axis=1, keepdims=True)  # within rounding it is 1, which far from zero is not near enough
     on_grid = rows[:, 1:-1] / np.maximum(rows[:, 1:-1].sum(axis=1, keepdims=True), np.finfo(float).tiny)
-    beyond = max(float(np.median(np.sqrt(_variance(on_grid, centres)))), float(widths[[0, -1]].max()))
-    places = np.concatenate([[kernel.edges[0] - beyond], centres, [kernel.edges[-1] + beyond]])
-    return rows @ places - centres, np.maximum(_variance(rows, places), widths**2 / 4)
+    beyond = max(float(np.median(np.sqrt(_variance(on_grid, centres - centres.mean())))), float(widths[[0, -1]].max()))
+    middle = centres.mean()
+    places = np.concatenate([[kernel.edges[0] - beyond], centres, [kernel.edges[-1] + beyond]]) - middle
+    return rows @ places - (centres - middle), np.maximum(_variance(rows, places), widths**2 / 4)
 
 
 def _variance(rows: np.ndarray, places: np.ndarray) -> np.ndarray:

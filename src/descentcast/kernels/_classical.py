@@ -14,6 +14,7 @@ from descentcast.kernels._base import KernelEstimator
 from descentcast.kernels._grid import as_trajectories, grids_of
 from descentcast.kernels._kernel import Evidence, TransitionKernel
 from descentcast.kernels._resampling import REPLICATES, redrawn
+from descentcast.scoring._cells import cells_of
 from descentcast.trajectories import Trajectories
 
 # Gauss-Legendre nodes a cell: a row averaged with 4 is exact to 1e-7 where the noise is at least as wide as a cell.
@@ -86,7 +87,7 @@ class ClassicalKernel(KernelEstimator):
     def _fit_coordinate(self, index: int, columns: list[np.ndarray], edges: Edges) -> TransitionKernel:
         rows = self._rows(columns, edges, NODES)
         present = np.concatenate([c[:-1] for c in columns])
-        cells = np.searchsorted(edges, present, side="right")
+        cells = cells_of(present, edges) + 1
         visits = np.bincount(cells, minlength=len(edges) + 1)[1 : len(edges)].astype(np.float64)
         evidence = Evidence(visits, source_of(visits), np.clip(self._own_share(present, edges, visits), 0, 1))
         return TransitionKernel(edges=edges, matrix=rows[:, 1:-1], overflow=rows[:, [0, -1]], evidence=evidence)

@@ -5,6 +5,7 @@ import numpy as np
 from descentcast import _checks
 from descentcast._types import Edges, Probabilities
 from descentcast.kernels._classical import ClassicalKernel
+from descentcast.scoring._cells import cells_of
 
 
 class CountKernel(ClassicalKernel):
@@ -42,7 +43,7 @@ class CountKernel(ClassicalKernel):
         n = len(edges) - 1
         base = np.concatenate([[0.0], np.diff(edges) / (edges[-1] - edges[0]), [0.0]])
         # Cells 1 to n of the grid between the two overflow cells, 0 and n + 1.
-        start, end, asked = (np.searchsorted(edges, v, side="right") for v in (x, y, queries))
+        start, end, asked = (cells_of(v, edges) + 1 for v in (x, y, queries))
         counts = np.zeros((n + 2, n + 2))
         np.add.at(counts, (start, end), 1.0)
         rows = counts[asked]

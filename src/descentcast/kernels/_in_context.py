@@ -14,6 +14,7 @@ from descentcast._types import Edges, RandomState
 from descentcast.densities import most_values
 from descentcast.errors import ArgumentError
 from descentcast.kernels._base import KernelEstimator
+from descentcast.kernels._beginnings import beginning
 from descentcast.kernels._completion import METHODS
 from descentcast.kernels._forward_reading import read_beginnings
 from descentcast.kernels._grid import CELLS_PER_SPREAD, as_trajectories, grids_of, one_step_spread
@@ -115,17 +116,18 @@ class InContextKernel(KernelEstimator):
         if self.coordinates != "independent":
             return self._fit_together(runs, edges)
         grids, notes = grids_of(runs, edges)
-        return self._fit(self._model(), runs, grids, notes, self.progress)
+        streams = _checks.generator(self.random_state).spawn(len(grids))
+        return self._fit(self._model(), runs, grids, streams, notes, self.progress)
 
     def _fit(
         self,
         model: LanguageModel,
         runs: Trajectories,
         grids: tuple[Edges, ...],
+        streams: Sequence[np.random.Generator],
         notes: Sequence[str | None],
         progress: Callable[[int, int], Any] | None,
     ) -> Self:
-        streams = _checks.generator(self.random_state).spawn(len(grids))
         readings = []
         for i, (grid, rng) in enumerate(zip(grids, streams, strict=True)):
             tick = _ticker(progress, i * self.views, len(grids) * self.views)
@@ -181,17 +183,26 @@ class InContextKernel(KernelEstimator):
             )
         grids, notes = grids_of(runs, edges)
         model, progress = self._model(), self.progress
+        rows = self._rows(model)
         if sum(map(len, runs)) > most_values(model, self.digits):
-            return super().fit_forward(runs, edges, known)
+            # Beginnings that fit are read as the whole is, which does not.
+            alike = copy.copy(self)
+            alike.rows = PROBED if rows == BOTH else rows
+            found = [copy.copy(alike).fit(beginning(runs, count), edges).kernel_ for count in known]
+            self.fit(runs, edges)
+            return found
         total = 2 * self.views * len(grids)
-        self._fit(model, runs, grids, notes, (lambda done, _: progress(done, total)) if progress else None)
-        rows, cheap = self._rows(model), "quantile" if self.completion == "sinkhorn" else self.completion
-        ticks = [_ticker(progress, total // 2 + i * self.views, total) for i in range(len(grids))]
         streams = _checks.generator(self.random_state).spawn(len(grids))
+        again = copy.deepcopy(streams)
+        self._fit(model, runs, grids, streams, notes, (lambda done, _: progress(done, total)) if progress else None)
+        if not known:
+            return []
+        cheap = "quantile" if self.completion == "sinkhorn" else self.completion
+        ticks = [_ticker(progress, total // 2 + i * self.views, total) for i in range(len(grids))]
         read = [
             read_beginnings(model, column, grid, self.digits, self.views, rows, cheap, known, rng, tick)
             for column, grid, rng, tick in zip(
-                map(runs.coordinate, range(len(grids))), grids, streams, ticks, strict=True
+                map(runs.coordinate, range(len(grids))), grids, again, ticks, strict=True
             )
         ]
         return [kernels[0] if len(grids) == 1 else kernels for kernels in zip(*read, strict=True)]

@@ -13,6 +13,7 @@ from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels import _chains, _persistence, _rescaling, _spectrum
 from descentcast.kernels._metastable import MetastableSets, metastable
 from descentcast.kernels._spectrum import StationaryLaw
+from descentcast.scoring._cells import cells_of
 
 SOURCES = ("visited", "probed", "completed", "extrapolated", "exact", "simulated", "estimated")
 TOLERANCE = 1e-6
@@ -103,8 +104,8 @@ class TransitionKernel:
         return np.diff(self.edges)
 
     def cell(self, x: Any) -> np.ndarray:
-        """Return the cell index of each state, -1 below the grid and n above it."""
-        return np.searchsorted(self.edges, np.asarray(x, dtype=np.float64), side="right") - 1
+        """Return the cell index of each state, -1 below the grid and n above it; the last cell holds its upper end."""
+        return cells_of(np.asarray(x, dtype=np.float64), self.edges)
 
     def power(self, k: int) -> "TransitionKernel":
         """Return the kernel of `k` steps: `P^k`, with the overflow of all k steps.

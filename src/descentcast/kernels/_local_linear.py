@@ -64,8 +64,9 @@ class LocalLinearKernel(ClassicalKernel):
         ridge = h**2 / number
         variance = (weights * around**2).sum(axis=1) + ridge
         overall = _line_slope(x, y)
-        slope = ((weights * around * y).sum(axis=1) + ridge * overall) / variance
-        residuals = y - level[:, None] - slope[:, None] * around
+        above = y - level[:, None]
+        slope = ((weights * around * above).sum(axis=1) + ridge * overall) / variance
+        residuals = above - slope[:, None] * around
         beyond = queries - inside
         mean = level - slope * centre + np.clip(slope, -1, 1) * beyond
         dof = np.maximum(number - 2, 1)
@@ -87,4 +88,5 @@ def _line_slope(x: np.ndarray, y: np.ndarray) -> float:
     """Return the slope of one line through all transitions; 1, the drift continued, where x never changes."""
     around = x - x.mean()
     variance = float(around @ around)
-    return float(around @ y) / variance if variance > 0 else 1.0
+    # Less its mean: far from zero, what rounding leaves of the sum of `around` would be multiplied by y.
+    return float(around @ (y - y.mean())) / variance if variance > 0 else 1.0

@@ -12,7 +12,7 @@ from descentcast import _checks
 from descentcast.errors import ArgumentError
 from descentcast.kernels import _chains
 
-MOST_PARAMETERS = 400  # (sets - 1)^2 of them: beyond, the simplex search is no longer worth its time
+MOST_PARAMETERS = 25  # (sets - 1)^2 of them: beyond, the simplex search is no longer worth its time
 
 
 @dataclass(frozen=True, eq=False)

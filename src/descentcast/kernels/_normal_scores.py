@@ -11,6 +11,7 @@ from scipy.special import ndtr, ndtri
 
 from descentcast._types import Edges
 from descentcast.kernels._kernel import TransitionKernel
+from descentcast.scoring._cells import cells_of
 
 # What is averaged over: lengths in spans of the grid, sizes of the shift and of the scale in standard deviations of a
 # row, with half-normal and log-normal priors of these widths. Chosen on development problems, as is what follows.
@@ -62,7 +63,7 @@ class Transitions:
         """Return the transitions of runs that start on the grid."""
         present = np.concatenate([np.empty(0), *(c[:-1] for c in columns)])
         following = np.concatenate([np.empty(0), *(c[1:] for c in columns)])
-        start = np.searchsorted(edges, present, side="right") - 1
+        start = cells_of(present, edges)
         on = (start >= 0) & (start < len(edges) - 1)
         return Transitions(edges, start[on], following[on])
 

@@ -137,7 +137,7 @@ def read_kernel(
         kernel=mixed(kernels, distance),
         parts=parts,
         rules=rules,
-        log_score=float(np.log(np.maximum(given / np.diff(edges)[cells[arrived]], FLOOR)).mean()),
+        log_score=float(np.log(np.maximum(given, FLOOR) / np.diff(edges)[cells[arrived]]).mean()),
         outside_mass=float(np.concatenate(outside).mean()),
         pruned_mass=pruned,
         lengths=lengths,

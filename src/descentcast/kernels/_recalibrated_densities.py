@@ -35,7 +35,8 @@ def recalibrate_densities(
 
     under the switch distribution: steps before S follow F, those from S on R, and P(S = s) = 1 / ((s + 1) (s + 2)). R
     needs some values to be any good; then it is better where the present state is all that matters, F where momentum or
-    a schedule does, and the score of what came decides. Row t rests on values up to t alone.
+    a schedule does, and the score of what came decides. Row t rests on values up to t alone, and on the grid, whose
+    ends later values may have set (`next_densities(range=)` fixes them).
 
     Args:
         densities: What `next_densities` read of the run, T rows.

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from descentcast import _checks
 from descentcast._types import RandomState
 from descentcast.errors import ArgumentError
-from descentcast.scoring._cells import at_edges, cells_of, law, paired, take
+from descentcast.scoring._cells import at_edges, cells_of_law, law, paired, take
 
 
 def pit(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike, random_state: RandomState = None) -> np.ndarray:
@@ -42,7 +42,7 @@ def pit(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike, random_state: R
     p, e = law(probs, edges)
     y = paired("observed", observed, p)
     cdf, n = at_edges(p), len(e) - 1
-    cell = cells_of(y, e)
+    cell = cells_of_law(y, e, edges)
     inside = np.clip(cell, 0, n - 1)
     low, high = take(cdf, inside), take(cdf, inside + 1)
     if random_state is None:
@@ -111,6 +111,8 @@ def central_interval(probs: ArrayLike, edges: ArrayLike, level: float) -> tuple[
 
 def coverage(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike, level: float) -> float:
     """Share of the observed values that lie in the central interval at `level`: near `level` for a right forecast.
+
+    A value beyond the grid is held by an interval that ends in the overflow there.
 
     Args:
         probs: Probabilities of the cells, shape (..., n), or (..., n + 2) with the mass below and above the grid.
@@ -193,4 +195,7 @@ def _covered(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike, level: flo
     """Return which values lie in their interval, and the intervals' widths."""
     low, high = central_interval(probs, edges, level)
     y = paired("observed", observed, law(probs, edges)[0])
-    return (low <= y) & (y <= high), high - low
+    first, *_, last = np.asarray(edges, dtype=np.float64)
+    # How far beyond the grid a value is, the overflow does not say.
+    above, below = (low <= y) | ((low < first) & (y < first)), (y <= high) | ((high > last) & (y > last))
+    return above & below, high - low

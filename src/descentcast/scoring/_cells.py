@@ -39,6 +39,12 @@ def paired(name: str, value: ArrayLike, probs: Probabilities) -> np.ndarray:
     return observed
 
 
+def cells_of_law(observed: np.ndarray, edges: Edges, own: ArrayLike) -> np.ndarray:
+    """Return the cell of each value on the edges that `law` returns; the last cell of the grid `own` holds its end."""
+    end = np.asarray(own, dtype=np.float64)[-1]
+    return np.where(observed == end, np.searchsorted(edges, end) - 1, cells_of(observed, edges))
+
+
 def cells_of(observed: np.ndarray, edges: Edges) -> np.ndarray:
     """Return the cell of each value, -1 below and n above; the last cell includes its right edge."""
     cell = np.searchsorted(edges, observed, side="right") - 1

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from descentcast._types import Probabilities
 from descentcast.errors import ArgumentError
-from descentcast.scoring._cells import at_edges, cells_of, law, paired, take
+from descentcast.scoring._cells import at_edges, cells_of_law, law, paired, take
 
 
 def log_score(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike) -> np.ndarray:
@@ -39,7 +39,7 @@ def log_score(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike) -> np.nda
     """
     p, e = law(probs, edges)
     y = paired("observed", observed, p)
-    cell = cells_of(y, e)
+    cell = cells_of_law(y, e, edges)
     n = len(e) - 1
     overflow = p.shape[-1] != np.size(edges) - 1
     inside = np.clip(cell, 0, n - 1)
