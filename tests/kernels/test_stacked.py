@@ -12,7 +12,10 @@ from tests.conftest import FakeModel
 import descentcast as dc
 from descentcast.errors import ArgumentError
 from descentcast.kernels import _stacked
+from descentcast.kernels._beginnings import beginning, forward_folds
 from descentcast.kernels._discrepancy import Discrepancy, learnt
+from descentcast.kernels._fading import faded
+from descentcast.kernels._grid import hull_distance
 from descentcast.kernels._mixing import mixture_of, tempered
 
 EVEN, TURN = [[0.5, 0.5], [0.5, 0.5]], [[0.25, 0.75], [0.75, 0.25]]
@@ -267,3 +270,18 @@ def test_arguments_of_the_wrong_kind_are_refused_before_anything_is_fitted():
     for seed in ("a", -1):
         with pytest.raises(ArgumentError, match="random_state == "):
             dc.StackedKernel([dc.LocalLinearKernel()], random_state=seed).fit(runs)  # pyright: ignore[reportArgumentType]
+
+
+def test_coverage_is_of_the_kernel_that_the_stack_would_have_been(monkeypatch):
+    seen = []
+    monkeypatch.setattr(_stacked, "covered", lambda forward, *_: (seen.append(forward), (0.9, 1))[1])
+    runs = dc.Trajectories.from_arrays([8.0 * 0.9 ** np.arange(40) + ar1(39)])
+    stack = dc.StackedKernel([dc.LocalLinearKernel(), dc.LocalLinearKernel()]).fit(runs)  # whatever their weights
+    folds = forward_folds([40])
+    for kernel, fold in zip(seen[0], folds, strict=True):
+        known = beginning(runs, fold.known)
+        alone = dc.LocalLinearKernel().fit(known, stack.edges_).kernel_
+        distance = hull_distance(known.coordinate(0), stack.edges_)
+        expected = faded(alone, 1 - 1 / (1 + _stacked.FADING * distance))
+        assert distance.max() > 1
+        np.testing.assert_allclose(kernel.matrix, expected.matrix, atol=1e-12)

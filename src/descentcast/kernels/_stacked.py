@@ -54,12 +54,11 @@ class _Coordinate:
 
     def rows(self, weights: np.ndarray) -> np.ndarray:
         """Return the weights of each row, shape (n, M), from those in the hull."""
-        return tempered(weights, 1 / (1 + SHARPNESS * self.distance), self.beyond)
+        return _row_weights(weights, self.distance, self.beyond)
 
     def mixed(self, kernels: list[TransitionKernel], weights: np.ndarray) -> TransitionKernel:
         """Return the members' kernels mixed by weights in the hull; of several the drift fades outside it."""
-        kernel = mix(kernels, self.rows(weights))
-        return kernel if len(kernels) == 1 else faded(kernel, 1 - 1 / (1 + FADING * self.distance))
+        return _mixed(kernels, weights, self.distance, self.beyond)
 
 
 class StackedKernel(KernelEstimator):
@@ -96,9 +95,10 @@ class StackedKernel(KernelEstimator):
         row_weights_: The weights w_im of each row, shape (n, M), or a tuple of them.
         held_out_scores_: coordinate, member, weight, log_score, iterated, transitions: one row a member and one for the
             stack itself. `log_score` is the average held-out log density one step ahead, `iterated` that of the
-            iterated kernel (lags 1, 2, 4, ...), nats, higher is better; of the stack with the weights it had then.
+            iterated kernel (lags 1, 2, 4, ...), nats, higher is better. Of the stack `log_score` is that of the mixture
+            with the weights of each moment, as above, `iterated` that of the kernel it would have been then.
         held_out_coverage_: coordinate, lag, level, coverage, steps: the share of held-out values within the 90 %
-            intervals of the stack's kernel 1 and 10 steps ahead, with the weights it had then, before forecasts widen
+            intervals 1 and 10 steps ahead of the kernel that the stack would have been then, before forecasts widen
             them; NaN where blocks are too short.
         replicates_: Kernels of 40 resamples, in the form of `kernel_`: the members' own replicates, mixed by weights
             from resampled blocks of held-out transitions, and moved by a random smooth field, whose size was learnt on
@@ -240,36 +240,56 @@ def _stack(
     """Score the members' earlier kernels on what came next, and mix their final ones."""
     held_out = [score(forward, folds, columns, edges) for forward in earlier]
     mixture = mixture_of(np.log(np.stack([h.mass for h in held_out])))
-    visits, distance = _visits(columns, edges), hull_distance(columns, edges)
-    rests = _Coordinate(kernels[0], held_out, mixture, np.nan, distance, _beyond(kernels), {})
-    rows = rests.rows(mixture.weights)
+    visits, distance, beyond = _visits(columns, edges), hull_distance(columns, edges), _beyond(kernels)
+    rows = _row_weights(mixture.weights, distance, beyond)
     weight = (rows * np.column_stack([kernel.evidence.weight for kernel in kernels])).sum(axis=1)
     alone = kernels[0].evidence if len(kernels) == 1 else None
     kernel = replace(
-        rests.mixed(kernels, mixture.weights),
+        _mixed(kernels, mixture.weights, distance, beyond),
         evidence=alone or Evidence(visits, source_of(visits), np.clip(weight, 0, 1)),
         projected=any(kernel.projected for kernel in kernels),
     )
-    forward = _mixed_forward(earlier, held_out, folds, edges)
-    return replace(
-        rests,
+    forward = _mixed_forward(earlier, held_out, folds, columns, edges)
+    return _Coordinate(
         kernel=kernel,
+        held_out=held_out,
+        mixture=mixture,
         iterated=score(forward, folds, columns, edges).iterated,
+        distance=distance,
+        beyond=beyond,
         coverage={lag: covered(forward, folds, columns, lag, LEVEL) for lag in LAGS},
     )
 
 
 def _mixed_forward(
-    earlier: list[list[TransitionKernel]], held_out: list[HeldOut], folds: list[Fold], edges: Edges
+    earlier: list[list[TransitionKernel]],
+    held_out: list[HeldOut],
+    folds: list[Fold],
+    columns: list[np.ndarray],
+    edges: Edges,
 ) -> list[TransitionKernel]:
-    """Return the stack's kernel for each block: the members' kernels by the weights before it."""
-    mixed = []
+    """Return the stack's kernel for each block, as it would be of what was known before it."""
+    mixed, values, ends = [], np.concatenate(columns), np.cumsum([len(column) for column in columns])
     for f, fold in enumerate(folds):
         start = int((held_out[0].position < fold.known).sum())
         weights = mixture_of(np.log(np.stack([h.mass[:start] for h in held_out]))).weights
         kernels = [forward[f] for forward in earlier]
-        mixed.append(mix(kernels, np.tile(weights, (len(edges) - 1, 1))))
+        known = np.split(values[: fold.known], ends[ends < fold.known])
+        mixed.append(_mixed(kernels, weights, hull_distance(known, edges), _beyond(kernels)))
     return mixed
+
+
+def _mixed(
+    kernels: list[TransitionKernel], weights: Float[np.ndarray, "M"], distance: np.ndarray, beyond: np.ndarray
+) -> TransitionKernel:
+    """Return the members' kernels mixed by weights in the hull; of several the drift fades outside it."""
+    kernel = mix(kernels, _row_weights(weights, distance, beyond))
+    return kernel if len(kernels) == 1 else faded(kernel, 1 - 1 / (1 + FADING * distance))
+
+
+def _row_weights(weights: np.ndarray, distance: np.ndarray, beyond: np.ndarray) -> Float[np.ndarray, "n M"]:
+    """Return the weights of each row from those in the hull."""
+    return tempered(weights, 1 / (1 + SHARPNESS * distance), beyond)
 
 
 def _visits(columns: list[np.ndarray], edges: Edges) -> np.ndarray:
