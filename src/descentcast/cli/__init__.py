@@ -32,7 +32,7 @@ for _command in (forecast, trial, demo, list_runs, models, cache, bench, report,
 def main() -> None:
     """Run the command line; what a person can mend is said in one line, without a traceback."""
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        sys.exit(cli.main(prog_name="descentcast", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(BAD_INPUT)

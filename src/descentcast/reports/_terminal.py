@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 # Largest numbers of columns that are written with three decimals.
-SMALLEST, LARGEST = 0.1, 1e4
+SMALLEST, LARGEST = 0.01, 1e4
 
 
 def show_table(rows: pd.DataFrame | list[dict[str, Any]], title: str) -> None:
