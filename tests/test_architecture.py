@@ -40,6 +40,7 @@ OWNERS: dict[str, str] = {
 }
 # The only modules that may import a library.
 ONLY_IN = {
+    "huggingface_hub": {"language_models/_hub.py"},
     "transformers": {"language_models/_transformers.py", "trajectories/recording/_hugging_face.py"},
     "lightning": {"trajectories/recording/_lightning.py"},
     "keras": {"trajectories/recording/_keras.py"},

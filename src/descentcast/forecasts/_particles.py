@@ -18,6 +18,7 @@ from descentcast.forecasts._marginal import DIVERGED, ELSEWHERE, INTERVAL, UNSEE
 from descentcast.forecasts._result import Forecast, extrapolated, landing_table
 from descentcast.forecasts._starting import fits_in_memory, start_points
 from descentcast.kernels import REDRAWS, JointKernel, PrincipalKernel, TransitionKernel
+from descentcast.scoring._cells import cells_of
 
 # Each particle of a joint kernel is read off a language model; those of principal components are drawn from matrices.
 JOINT_PARTICLES, PRINCIPAL_PARTICLES, REPLICATE_PARTICLES = 512, 4096, 512
@@ -277,7 +278,7 @@ def _shares(edges: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     m, n, length = states.shape
     cells = len(edges) - 1
-    column = np.where(states == edges[-1], cells - 1, np.searchsorted(edges, states, side="right") - 1)
+    column = cells_of(states, edges)
     on = np.isfinite(states)
     place = (np.arange(m)[:, None, None] * length + np.arange(length)) * cells + column
     density = np.bincount(place[on], minlength=m * length * cells).reshape(m, length, cells) / n

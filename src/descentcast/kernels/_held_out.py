@@ -12,6 +12,7 @@ from descentcast.kernels._interpolation import rows_at
 from descentcast.kernels._kernel import TransitionKernel
 from descentcast.kernels._reading import iterated_score
 from descentcast.scoring import pit
+from descentcast.scoring._cells import cells_of
 
 # A cell that a kernel calls impossible is scored as this probable.
 LEAST_MASS = 1e-12
@@ -58,8 +59,8 @@ def score(
     """
     n, values = len(edges) - 1, np.concatenate(columns)
     run = np.repeat(np.arange(len(columns)), [len(c) for c in columns])
-    # Columns of a row: below the grid, the cells, above. The upper end of the grid belongs to the last cell.
-    column = np.where(values == edges[-1], n, np.searchsorted(edges, values, side="right"))
+    # Columns of a row: below the grid, the cells, above.
+    column = cells_of(values, edges) + 1
     widths = np.pad(np.diff(edges), 1, mode="edge")
     masses, targets, inside, iterated = [], [], [], []
     for kernel, fold in zip(kernels, folds, strict=True):
