@@ -146,6 +146,10 @@ def test_many_windows_blocks_and_keys(tmp_path, monkeypatch):
         assert len(notes) == 1, "a bit that is not padding is noticed"
         assert damaged.keys() <= whole[0].keys()
         assert len(damaged["layer0.norm"][0] if damaged else []) <= 300
+    path.write_bytes(data[: 5 * _wandb_log.BLOCK])
+    assert data[5 * _wandb_log.BLOCK + 6] != _wandb_log.FIRST, "the block goes on with a record"
+    _, notes = outcome(path)
+    assert "cut off within record" in notes[0]
 
 
 def test_steps_are_those_that_were_logged_or_the_records_own(tmp_path):

@@ -16,6 +16,7 @@ from descentcast.trajectories.readers._checksums import joined
 
 HEADER, BLOCK, HEAD = b":W&B", 1 << 15, 7
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+DAMAGED, CUT = "record {} is damaged: it and what follows are left out", "cut off within record {}"
 WINDOW = 512 * BLOCK  # bytes looked at together
 PADDING = 64  # zeros after the bytes: what looks a little past the end of a record finds something
 
@@ -60,6 +61,8 @@ def log_records(path: Path, damage: list[str]) -> Iterator[Records]:
                 damage.append(fault.format(whole + 1))
                 return
             first = 0
+        if part:  # Between two frames of one record.
+            damage.append(CUT.format(whole + 1))
 
 
 def _frames(view: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -80,17 +83,16 @@ def _frames(view: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.nd
 def _sound(data: bytes, starts: np.ndarray, lengths: np.ndarray, kinds: np.ndarray, first: int) -> tuple[int, str]:
     """Return how many frames are sound before the first that is not, and what is wrong with that."""
     ends = starts + HEAD + lengths
-    damaged, cut = "record {} is damaged: it and what follows are left out", "cut off within record {}"
     wrong = (kinds < FULL) | (kinds > LAST) | (ends > np.minimum((starts // BLOCK + 1) * BLOCK, len(data)))
     whole = int(wrong.argmax()) if wrong.any() else len(starts)
     at = _first_unsound(data, starts[:whole], ends[:whole])
     if at is not None:
-        return at, damaged
+        return at, DAMAGED
     if whole < len(starts):
-        return whole, cut if ends[whole] > len(data) else damaged
+        return whole, CUT if ends[whole] > len(data) else DAMAGED
     end = int(ends[-1]) if len(ends) else first
     rest = len(data) - end  # Of a block with no room for a head, the rest is zeros.
-    return len(starts), cut if rest and BLOCK - end % BLOCK >= HEAD else ""
+    return len(starts), CUT if rest and BLOCK - end % BLOCK >= HEAD else ""
 
 
 def _first_unsound(data: bytes, starts: np.ndarray, ends: np.ndarray) -> int | None:
