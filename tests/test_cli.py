@@ -128,10 +128,12 @@ def test_bad_input_is_one_line_and_exit_code_2(run_file, tmp_path, monkeypatch, 
         (["forecast", run_file, *good, "--model", "no-such-model"], "no-such-model"),
         (["forecast", run_file, *good, "--model", gpt], "its tokenizer cuts 1234567,89 into"),
         (["forecast", run_file, "--start", "0.5", "--steps", "0"], "steps == 0"),
-        (["forecast", run_file, *good, "--views", "0"], "views == 0"),
+        (["forecast", run_file, *good, "--views", "0"], "'--views': 0 is not in the range 1<=x<=64"),
         (["forecast", run_file, *good, "--rows", "all"], "--rows"),
         (["forecast", run_file, "--steps", "5"], "--start"),
         (["models", "pull", "no-such-model"], "no-such-model"),
+        (["demo", "--model", "no-such-model"], "no-such-model"),
+        (["demo", "--adapter", "no-such-folder"], "no-such-folder"),
         (["nothing"], "nothing"),
     ]
     for arguments, message in cases:

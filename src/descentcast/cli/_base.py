@@ -21,8 +21,8 @@ def reading_options(model: str) -> Callable[[Callable[..., Any]], Callable[..., 
     options = (
         click.option("--model", default=model, show_default=True, help="Catalogue name, folder, GGUF or hub id."),
         click.option("--adapter", default="default", help="The one that is shipped, none, or the folder of another."),
-        click.option("--digits", default=2, help="Digits a value is written with."),
-        click.option("--views", default=4, help="Encodings that are read and pooled."),
+        click.option("--digits", type=click.IntRange(1, 4), default=2, help="Digits a value is written with."),
+        click.option("--views", type=click.IntRange(1, 64), default=4, help="Encodings that are read and pooled."),
         click.option("--rows", type=rows, default="auto", help="Read rows where runs passed, probe all, or mix both."),
         click.option("--completion", type=completions, default="quantile", help="How rows nobody visited are filled."),
         click.option(

@@ -25,10 +25,10 @@ def demo(
 ) -> None:
     """Forecast a real problem from eight starts nobody ran, then run 5,000 times from each and compare."""
     folder = dc.reports.writable(out or Path("out/demo"))
+    read = dc.language_models.loaded(model_of(model, adapter))
     if not as_json:
         click.echo(dc.reports.DEMO_INTRODUCTION)
     with dc.reports.show_progress(f"{model} reads", hidden=as_json) as progress:
-        read = model_of(model, adapter)
         options = {"rows": rows, "completion": completion}
         result = dc.reports.run_demo(read, digits, views, seed, progress, recalibrate, **options)
     saved = dc.reports.save_result(folder, "demo", result.to_dict(), dc.reports.plot_landing(result.landings))
