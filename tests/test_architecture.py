@@ -27,7 +27,7 @@ ORDER = (
     "reports",
     "cli",
 )
-SHARED = ("_types", "_checks", "errors")  # anyone may import them; they import only each other
+SHARED = ("_types", "_checks", "_shown", "errors")  # anyone may import them; they import only each other
 MAP = ""  # `import descentcast`: all packages at once, so only the last of the order may
 # Modules that own an optional dependency and so import it inside functions: path in the package -> the dependency.
 OWNERS: dict[str, str] = {

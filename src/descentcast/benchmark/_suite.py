@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from descentcast import problems
+from descentcast._shown import Shown
 from descentcast.benchmark._noises import LogLoss, NoisyDescent
 from descentcast.problems import Problem
 from descentcast.trajectories import Trajectories
@@ -22,8 +23,8 @@ RESOLUTION = 10_001
 PARAMETER = {"student": "freedom", "skewed": "shape", "proportional": "relative"}
 
 
-@dataclass(frozen=True, eq=False)
-class BenchmarkProblem:
+@dataclass(frozen=True, eq=False, repr=False)
+class BenchmarkProblem(Shown):
     """A problem of the suite.
 
     Attributes:

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Cells
 from descentcast.encoding import JointView, View
 from descentcast.errors import ArgumentError
 from descentcast.language_models import Alphabet, LanguageModel
 
 
-@dataclass(frozen=True, eq=False)
-class Points:
+@dataclass(frozen=True, eq=False, repr=False)
+class Points(Shown):
     """Places from which next-value densities are read.
 
     Attributes:
@@ -41,8 +42,8 @@ class Points:
         return Points(np.concatenate([self.prefix, others.prefix]), self.chains + others.chains)
 
 
-@dataclass(frozen=True, eq=False)
-class Context:
+@dataclass(frozen=True, eq=False, repr=False)
+class Context(Shown):
     """Runs as one prompt.
 
     Attributes:

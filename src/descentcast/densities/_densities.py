@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks, language_models
+from descentcast._shown import Shown
 from descentcast._types import Edges, Probabilities, RandomState
 from descentcast.densities._context import lay_out, most_values
 from descentcast.densities._grids import RULES, regrid, within
@@ -22,8 +23,8 @@ PRUNED = 1e-3
 PREFIX, MARGIN = 8, 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class Densities:
+@dataclass(frozen=True, eq=False, repr=False)
+class Densities(Shown):
     """Next-value densities of one run.
 
     Attributes:

@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Float
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Cells
 from descentcast.encoding._view import View, draw_views
 from descentcast.errors import ArgumentError
 
 
-@dataclass(frozen=True, eq=False)
-class JointView:
+@dataclass(frozen=True, eq=False, repr=False)
+class JointView(Shown):
     """One encoding of a state of D coordinates: the digits of each coordinate's code, one after the other.
 
     With two digits a coordinate, codes 17 and 34 are written 1734. The code of a state is that number.

@@ -8,13 +8,14 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 
 # A direction along which values vary less than this share of the first one's is one along which they do not vary.
 FLAT = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class PrincipalComponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class PrincipalComponents(Shown):
     """An invertible affine map of D coordinates onto K components, K = D unless some never vary.
 
     `z = A ((x - centre) / scale)`, with orthonormal rows of A; over the values that it was made of, components have

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Cells, Edges
 from descentcast.errors import ArgumentError
 
@@ -14,8 +15,8 @@ from descentcast.errors import ArgumentError
 SLACK = 0.25
 
 
-@dataclass(frozen=True, eq=False)
-class View:
+@dataclass(frozen=True, eq=False, repr=False)
+class View(Shown):
     """One encoding of a coordinate: an affine map of `[low, high)` onto `[0, 10^digits)`, either way up.
 
     A code is found by `searchsorted` on stored edges, so `encode(decode(code)) == code` for every code and no float

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._potential import Potential
 from descentcast.kernels import TransitionKernel
@@ -27,8 +28,8 @@ class Basin(NamedTuple):
     seen: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Basins:
+@dataclass(frozen=True, eq=False, repr=False)
+class Basins(Shown):
     """The basins of one coordinate, a table ordered by position: "basin 0", "basin 1", ...
 
     Attributes:

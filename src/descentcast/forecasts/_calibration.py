@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import RandomState
 from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels import KernelEstimator, TransitionKernel, default_edges, rows_at
@@ -28,8 +29,8 @@ RUNS_FOR_A_MAP = 8
 BINS = 10
 
 
-@dataclass(frozen=True, eq=False)
-class Calibration:
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration(Shown):
     """Coverage of forecasts on steps that the kernels had not seen.
 
     Attributes:

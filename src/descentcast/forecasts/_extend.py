@@ -30,7 +30,7 @@ OUTSIDE = 2e-4  # of the paths on either side of the grid
 LEAVES, WIDENINGS = 1e-3, 2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Extension(Forecast):
     """The law of the rest of a partial run: a `Forecast` from its last value, with what it rests on.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins
 from descentcast.kernels import TransitionKernel, hitting, propagate
@@ -16,8 +17,8 @@ INTERVAL = (0.05, 0.95)
 UNSEEN, ELSEWHERE, DIVERGED = "nowhere seen", "elsewhere", "diverged"
 
 
-@dataclass(frozen=True, eq=False)
-class Marginal:
+@dataclass(frozen=True, eq=False, repr=False)
+class Marginal(Shown):
     """The law of one coordinate from each start at each step.
 
     Attributes:

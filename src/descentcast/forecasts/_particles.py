@@ -25,7 +25,7 @@ JOINT_PARTICLES, PRINCIPAL_PARTICLES, REPLICATE_PARTICLES = 512, 4096, 512
 WORTH_SAYING = 0.01  # share of particles that left the grid above which a note says so
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ParticleMarginal(Marginal):
     """The law of one coordinate as shares of particles; `kernel` is not iterated: it holds the grid and its basins.
 
@@ -89,7 +89,7 @@ class ParticleMarginal(Marginal):
         return self.states
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ParticleForecast(Forecast):
     """A forecast whose laws are shares of particles that moved in all coordinates together.
 

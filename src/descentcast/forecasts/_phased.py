@@ -11,7 +11,7 @@ from descentcast.forecasts._marginal import Marginal, from_starts, masses_of, st
 from descentcast.kernels import PhasedKernel
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PhasedMarginal(Marginal):
     """The law of one coordinate under a schedule; `kernel` is the one that makes the last step.
 

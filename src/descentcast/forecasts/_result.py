@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Edges, RandomState
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._basins import Basins
@@ -17,11 +18,12 @@ from descentcast.forecasts._starting import MOST_BYTES
 
 T = TypeVar("T")
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+MOST_ROWS = 20  # of the landing that a forecast shows at a prompt
 WORTH_SAYING = 0.05  # share of a forecast's visits to extrapolated rows above which a note says so
 
 
-@dataclass(frozen=True, eq=False)
-class Forecast:
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast(Shown):
     """Where runs from each start are after 0, 1, ..., `steps` steps, and which basin they are in at the end.
 
     With one coordinate `density`, `overflow`, `edges`, `basins` and `quantiles` are single values, with several they
@@ -45,6 +47,10 @@ class Forecast:
     steps: int
     landing: pd.DataFrame
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        about = f"{len(self.starts)} start(s), {self.steps} steps, {', '.join(self.names)}"
+        return f"{type(self).__name__}({about})\n{self.landing.to_string(max_rows=MOST_ROWS)}"
 
     @property
     def names(self) -> tuple[str, ...]:

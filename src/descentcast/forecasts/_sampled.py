@@ -8,7 +8,7 @@ import numpy as np
 from descentcast.forecasts._marginal import INTERVAL, Marginal
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SampledMarginal(Marginal):
     """The law of one coordinate from one start; hitting times and samples are those of drawn paths.
 

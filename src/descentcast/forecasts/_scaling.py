@@ -10,6 +10,7 @@ from scipy.optimize import least_squares
 from scipy.stats import t as student
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import RandomState
 from descentcast.errors import ArgumentError
 
@@ -20,8 +21,8 @@ FIRST_FLOORS = (0.0, 0.5, 0.9, 0.99)
 WORTH_A_NOTE = 0.25  # root mean square of the misfit in logarithms, above which it is no power law
 
 
-@dataclass(frozen=True, eq=False)
-class ScalingLaw:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScalingLaw(Shown):
     """A power law `d(n) = coefficient * n^exponent + floor`.
 
     Attributes:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._forecast import forecast
 from descentcast.forecasts._marginal import INTERVAL, start_laws
@@ -26,8 +27,8 @@ REPLICATES = 12
 LEVELS = (0.05, 0.5, 0.95)
 
 
-@dataclass(frozen=True, eq=False)
-class SettingsForecast:
+@dataclass(frozen=True, eq=False, repr=False)
+class SettingsForecast(Shown):
     """Forecasts at every step size and batch size of a grid.
 
     Attributes:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import RandomState
 from descentcast.errors import ArgumentError
 from descentcast.forecasts._extend import Extension, extend
@@ -16,8 +17,8 @@ from descentcast.trajectories import Trajectories, Trajectory
 BETTER = ("lower", "higher")
 
 
-@dataclass(frozen=True, eq=False)
-class StopAdvice:
+@dataclass(frozen=True, eq=False, repr=False)
+class StopAdvice(Shown):
     """Whether the rest of a run will reach a target, and what to do.
 
     Attributes:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError
 from descentcast.kernels import _chains
 from descentcast.kernels._grid import as_trajectories
@@ -21,8 +22,8 @@ SMOOTHING = 1.0
 CONVERGED, ROUNDS = 1e-9, 10_000
 
 
-@dataclass(frozen=True, eq=False)
-class CoupledKernel:
+@dataclass(frozen=True, eq=False, repr=False)
+class CoupledKernel(Shown):
     """Kernel of several coordinates whose laws drive one another.
 
     With `x_t^(i)` the law of coordinate i over its cells (a row vector),

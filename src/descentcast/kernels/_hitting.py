@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError
 from descentcast.kernels import _chains
 from descentcast.kernels._kernel import TransitionKernel
 
 
-@dataclass(frozen=True, eq=False)
-class HittingTimes:
+@dataclass(frozen=True, eq=False, repr=False)
+class HittingTimes(Shown):
     """When runs first are in a target set, by starting cell: `tau = min {t >= 0: x_t in target}`.
 
     Attributes:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Edges, RandomState
 from descentcast.densities import Context, draw_next, lay_out, log_masses, most_values, read_joint, regrid
 from descentcast.encoding import JointView, draw_joint_views
@@ -28,8 +29,8 @@ WEIGHTS = (1.0, 1.25, 1.5, 2.0)
 SCORED = 200
 
 
-@dataclass(frozen=True, eq=False)
-class JointKernel:
+@dataclass(frozen=True, eq=False, repr=False)
+class JointKernel(Shown):
     """Transition kernel of D coordinates, `p(x' | x) = 1/V sum over V views of p_v(x' | x)`.
 
     After the runs, laid out in a view with the digits of all coordinates adjoining, the state is written as the start

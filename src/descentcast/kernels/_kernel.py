@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Edges, Overflow, Rows
 from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels import _chains, _persistence, _rescaling, _spectrum
@@ -20,8 +21,8 @@ TOLERANCE = 1e-6
 FORM = "descentcast transition kernel 1"
 
 
-@dataclass(frozen=True, eq=False)
-class Evidence:
+@dataclass(frozen=True, eq=False, repr=False)
+class Evidence(Shown):
     """What each row of a kernel rests on.
 
     Attributes:
@@ -46,8 +47,8 @@ class Evidence:
         return {"visits": self.visits.tolist(), "source": self.source.tolist(), "weight": self.weight.tolist()}
 
 
-@dataclass(frozen=True, eq=False)
-class TransitionKernel:
+@dataclass(frozen=True, eq=False, repr=False)
+class TransitionKernel(Shown):
     """A Markov transition kernel on the cells of a grid, each row a cell average (Ulam's method).
 
     The estimand is `P_ij = 1/|c_i| * integral over c_i of P(x, c_j) dx`; mass that leaves the grid is kept in

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Edges, RandomState
 from descentcast.errors import DataError
 from descentcast.kernels._base import KernelEstimator
@@ -29,8 +30,8 @@ SLIGHT, STRONG = 0.01, 0.05
 FORECAST, MEMORY, HALVES, DRIFT, NOISE = "k-step forecast", "memory", "halves", "drift over time", "noise over time"
 
 
-@dataclass(frozen=True, eq=False)
-class MarkovTest:
+@dataclass(frozen=True, eq=False, repr=False)
+class MarkovTest(Shown):
     """How recorded runs depart from one Markov kernel, if they do.
 
     Attributes:

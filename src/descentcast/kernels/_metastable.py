@@ -9,14 +9,15 @@ from scipy.linalg.lapack import dtrsen  # pyright: ignore[reportAttributeAccessI
 from scipy.optimize import minimize
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError
 from descentcast.kernels import _chains
 
 MOST_PARAMETERS = 25  # (sets - 1)^2 of them: beyond, the simplex search is no longer worth its time
 
 
-@dataclass(frozen=True, eq=False)
-class MetastableSets:
+@dataclass(frozen=True, eq=False, repr=False)
+class MetastableSets(Shown):
     """Sets of cells that runs seldom leave, as overlapping memberships.
 
     The memberships `chi = X A` are a linear map of the dominant real Schur vectors `X` of the kernel, not negative and

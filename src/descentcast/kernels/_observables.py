@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.encoding import Transform, transform
 from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels._grid import as_trajectories
@@ -22,8 +23,8 @@ LEAST_TRANSITIONS = 40
 LEAST_BANDWIDTH, TAIL = 1e-7, 0.02
 
 
-@dataclass(frozen=True, eq=False)
-class ObservableChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class ObservableChoice(Shown):
     """Observables ranked by how well their own present value forecasts them, those without memory first.
 
     Attributes:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Edges
 from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels._base import KernelEstimator
@@ -32,8 +33,8 @@ FINENESS = 1.03
 SAME = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
-class PhasedFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class PhasedFit(Shown):
     """Kernels of phases, fitted to runs: what `forecast` takes.
 
     Attributes:

@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Edges
 from descentcast.errors import ArgumentError
 from descentcast.kernels import _chains
 from descentcast.kernels._kernel import TransitionKernel
 
 
-@dataclass(frozen=True, eq=False)
-class PhasedKernel:
+@dataclass(frozen=True, eq=False, repr=False)
+class PhasedKernel(Shown):
     """A time-inhomogeneous chain: step t is made by the kernel `kernels[schedule[t]]`.
 
     The law after t steps is `initial P_{s_0} P_{s_1} ... P_{s_{t-1}}`. After the end of the schedule its last kernel

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError, DataError
 from descentcast.kernels._change_points import change_points
 from descentcast.trajectories import Trajectories, Trajectory
@@ -21,8 +22,8 @@ STEP_SIZES = ("step_size", "step_size:0", "lr", "learning_rate", "train/learning
 FEW_RATES, RATIO, SHORTEST = 8, 1.5, 10
 
 
-@dataclass(frozen=True, eq=False)
-class Phases:
+@dataclass(frozen=True, eq=False, repr=False)
+class Phases(Shown):
     """Stretches of recorded transitions, each of one law.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from descentcast._shown import Shown
 from descentcast._types import Edges
 from descentcast.encoding import PrincipalComponents
 from descentcast.errors import ArgumentError
@@ -17,8 +18,8 @@ from descentcast.kernels._kernel import TransitionKernel
 from descentcast.trajectories import Trajectories
 
 
-@dataclass(frozen=True, eq=False)
-class PrincipalKernel:
+@dataclass(frozen=True, eq=False, repr=False)
+class PrincipalKernel(Shown):
     """Kernel of coordinates whose principal components move independently, `p(x' | x) = prod_k p_k(z'_k | z_k)`.
 
     z are components of the states that the fit was given, and of no others; what a start has beside them stays as it

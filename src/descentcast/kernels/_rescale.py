@@ -8,6 +8,7 @@ from typing import Any, overload
 import numpy as np
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import Edges
 from descentcast.errors import ArgumentError
 from descentcast.kernels._base import KernelEstimator
@@ -23,8 +24,8 @@ CELLS_PER_SPREAD = 2.0
 MARGIN_HULL, MARGIN_SPREADS = 0.1, 3.0
 
 
-@dataclass(frozen=True, eq=False)
-class RescaledFit:
+@dataclass(frozen=True, eq=False, repr=False)
+class RescaledFit(Shown):
     """A fitted estimator at another step size or batch size: what `forecast` takes in place of the estimator.
 
     Attributes:
@@ -51,8 +52,8 @@ class RescaledFit:
         return f"{getattr(self.fitted, 'label', type(self.fitted).__name__)}, {_ratios(self.step, self.batch)}"
 
 
-@dataclass(frozen=True, eq=False)
-class RescaledRuns:
+@dataclass(frozen=True, eq=False, repr=False)
+class RescaledRuns(Shown):
     """Runs at one setting that stand for runs at another: an arm of a trial that nobody ran.
 
     Nothing is made up: the runs stay as they were recorded, and `fit` carries the kernel that they give to the other

@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from descentcast._shown import Shown
 from descentcast.kernels import _chains
 
 PARALLEL = 1e-12  # rows of a power that agree to this have forgotten their start
 SQUARINGS = 50
 
 
-@dataclass(frozen=True, eq=False)
-class StationaryLaw:
+@dataclass(frozen=True, eq=False, repr=False)
+class StationaryLaw(Shown):
     """The law that a chain settles in.
 
     Without overflow it is the stationary law, `pi P = pi`. With overflow it is the quasi-stationary law: the limit of

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from descentcast._shown import Shown
 from descentcast.encoding import Transform, transform
 from descentcast.errors import ArgumentError
 from descentcast.kernels._grid import as_trajectories
@@ -16,8 +17,8 @@ from descentcast.trajectories import Trajectories
 CANDIDATES = ("identity", "log", "logit")
 
 
-@dataclass(frozen=True, eq=False)
-class TransformChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class TransformChoice(Shown):
     """Transforms of each coordinate by how well a cheap estimator foretells the next value in them.
 
     Attributes:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError
 
 SymbolIds = Int[np.ndarray, "..."]
@@ -47,8 +48,8 @@ class Alphabet:
         return self.base + 2
 
 
-@dataclass(frozen=True, eq=False)
-class Forest:
+@dataclass(frozen=True, eq=False, repr=False)
+class Forest(Shown):
     """A prompt and the branches that hang off its positions: one call of a language model.
 
     Node i reads the prompt up to and including position `prefix[i]`, then its ancestors, then itself.
@@ -116,8 +117,8 @@ class Forest:
         return depths
 
 
-@dataclass(frozen=True, eq=False)
-class ForestLogProbs:
+@dataclass(frozen=True, eq=False, repr=False)
+class ForestLogProbs(Shown):
     """Log-probabilities of the next symbol, normalised over the answer alphabet.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from descentcast._shown import Shown
 from descentcast.forecasts import Forecast, forecast, minima
 from descentcast.kernels import InContextKernel, LocalLinearKernel, RecalibratedKernel, TransitionKernel
 from descentcast.language_models import LanguageModel
@@ -23,8 +24,8 @@ OFFSETS = (-0.70, -0.35, -0.10, -0.04, 0.04, 0.10, 0.35, 0.70)
 REAL_RUNS = 5_000
 
 
-@dataclass(frozen=True, eq=False)
-class Demo:
+@dataclass(frozen=True, eq=False, repr=False)
+class Demo(Shown):
     """Predicted and true landings of phase retrieval by minibatch SGD.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from descentcast._shown import Shown
 from descentcast._types import Steps, Values
 from descentcast.errors import DataError
 from descentcast.trajectories._resampling import Method, resampled
@@ -14,8 +15,8 @@ from descentcast.trajectories._resampling import Method, resampled
 LAST_STEP = 2**53  # Beyond it float64 skips whole numbers.
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Shown):
     """The recorded values of one run, one row an optimizer step (or every k-th: its stride).
 
     Attributes:
@@ -113,8 +114,8 @@ class Trajectory:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectories(Sequence[Trajectory]):
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectories(Shown, Sequence[Trajectory]):
     """Runs that recorded the same coordinates.
 
     Attributes:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import chdtri, ndtr
 
+from descentcast._shown import Shown
 from descentcast.encoding import Transform
 from descentcast.errors import DataError
 from descentcast.kernels import KernelEstimator, RescaledRuns, TransitionKernel, default_edges, rescaled_edges
@@ -29,8 +30,8 @@ FAR = 0.5
 EXTEND, KERNELS = "extend", "kernels"
 
 
-@dataclass(frozen=True, eq=False)
-class RunEvidence:
+@dataclass(frozen=True, eq=False, repr=False)
+class RunEvidence(Shown):
     """What one recorded run says.
 
     Attributes:

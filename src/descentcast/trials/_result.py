@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from descentcast._shown import Shown
 from descentcast.trials import _words
 from descentcast.trials._arms import Arm, RunEvidence
 from descentcast.trials._contrasts import (
@@ -29,8 +30,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "equivalent", "undecided"
 
 
-@dataclass(frozen=True, eq=False)
-class TrialResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class TrialResult(Shown):
     """The result of a trial.
 
     Attributes:
@@ -79,6 +80,9 @@ class TrialResult:
     means: tuple[ArmMean | None, ...]
     evidence: tuple[tuple[RunEvidence, ...], ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.names)})\n{self.summary()}"
 
     @property
     def names(self) -> list[str]:

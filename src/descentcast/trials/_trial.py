@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast._types import RandomState
 from descentcast.encoding import Identity, Log, Transform, transform
 from descentcast.errors import ArgumentError, DataError
@@ -34,8 +35,8 @@ DRAWN_STARTS = 256
 WIDE = 5.0
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trial(Shown):
     """A randomized trial over seeds, run on kernels of recorded runs.
 
     The estimand is the mean outcome of an arm over seeds, `mu_a = E f(x_0, ..., x_T)`, starts drawn from one law for

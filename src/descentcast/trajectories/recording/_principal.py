@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from descentcast import _checks
+from descentcast._shown import Shown
 from descentcast.errors import ArgumentError, DataError
 from descentcast.trajectories._trajectories import Trajectory
 from descentcast.trajectories.recording._state import HALF, Meter, State
@@ -56,8 +57,8 @@ class Snapshots:
         return Meter((), measure)
 
 
-@dataclass(frozen=True, eq=False)
-class PrincipalComponents:
+@dataclass(frozen=True, eq=False, repr=False)
+class PrincipalComponents(Shown):
     """The directions in which iterates varied most; as an observable, the coordinates along them.
 
         z_k = v_k' (x - mean),    columns pc:0, pc:1, ...
