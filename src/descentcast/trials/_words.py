@@ -72,8 +72,15 @@ def contrast(result: Any, label: str) -> tuple[str, str]:
 
 
 def number(x: float) -> str:
-    """Return a number with three digits and a true minus sign."""
-    return f"{x:.3g}".replace("-", "\N{MINUS SIGN}")
+    """Return a number with three digits, no exponent below a million, and a true minus sign.
+
+    Examples:
+        >>> [number(x) for x in (0.01234, -5, 3712.4, 999_999, 12_345_678)]
+        ['0.0123', '−5', '3,710', '1e+06', '1.23e+07']
+    """
+    text = f"{x:.3g}"
+    whole = f"{float(text):,.0f}" if "e+" in text and abs(float(text)) < 1e6 else text
+    return whole.replace("-", "\N{MINUS SIGN}")
 
 
 def probability(p: float) -> str:
