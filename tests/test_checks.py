@@ -136,3 +136,8 @@ def test_a_kind_is_asked_for_by_name():
     assert _checks.instance("x", 3, int, "a whole number") == 3
     with pytest.raises(ArgumentError, match=r"^x is a str, must be a whole number$"):
         _checks.instance("x", "3", int, "a whole number")
+
+
+def test_a_range_that_is_open_below_is_told_so():
+    with pytest.raises(ArgumentError, match=r"alpha == 0, must be a finite number in \(0, 1\]"):
+        _checks.real("alpha", 0, low=0, high=1, open_low=True)

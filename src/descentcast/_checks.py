@@ -31,7 +31,9 @@ def real(
     number = float(value)
     below = low is not None and (number <= low if open_low else number < low)
     if not np.isfinite(number) or below or (high is not None and number > high):
-        rule = f"greater than {low:g}" if open_low and high is None and low is not None else _interval(low, high)
+        rule = _interval(low, high)
+        if open_low and low is not None:
+            rule = f"greater than {low:g}" if high is None else f"in ({low:g}, {high:g}]"
         raise ArgumentError(f"{name} == {value}, must be a finite number {rule}".rstrip())
     return number
 

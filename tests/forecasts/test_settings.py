@@ -102,3 +102,8 @@ def test_bad_input(runs):
     ):
         with pytest.raises(ArgumentError, match=words):
             dc.forecast_settings(fitted, [0.5], 10, **arguments)
+
+
+def test_runs_that_never_move_are_forecast_to_stay():
+    found = dc.forecast_settings(dc.Trajectories.from_arrays([np.ones(30)]), [1.0], 10, [1, 2], replicates=2)
+    assert found.to_dict()["settings"]

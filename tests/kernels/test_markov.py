@@ -12,6 +12,7 @@ from descentcast.kernels import CountKernel, LocalLinearKernel, markov_test
 from descentcast.kernels._departures import chapman_kolmogorov, fitting, halves, memory, schedule
 from descentcast.kernels._interpolation import rows_at, walk
 from descentcast.kernels._local_lines import FIRST, Design, local_lines
+from descentcast.kernels._markov import _table
 from descentcast.kernels._neighbours import reference_bandwidth
 from descentcast.trajectories import Trajectories
 
@@ -240,3 +241,12 @@ def test_short_runs_are_left_out_and_noiseless_ones_do_not_break_it():
     noiseless = Trajectories.from_arrays([3 * 0.9 ** np.arange(50)])
     for found in (test, markov_test(noiseless, lags=[2], replicates=19)):
         assert np.isfinite(found.table.drop(columns=["question", "lag"]).to_numpy(dtype=float)).all()
+
+
+@pytest.mark.parametrize("replicates", [19, 39])
+def test_adjusted_values_are_exact_where_the_run_is_one_of_the_simulated(replicates):
+    rng, trials = np.random.default_rng(0), 4000
+    questions = [("forecast", k) for k in range(5)]
+    drawn = rng.chisquare(2, size=(trials, replicates + 1, 5))
+    alarms = [(_table(questions, d[0], d[1:])["p_adjusted"] <= 0.05).any() for d in drawn]
+    assert abs(np.mean(alarms) - 0.05) < 4 * np.sqrt(0.05 * 0.95 / trials)

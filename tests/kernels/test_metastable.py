@@ -10,6 +10,7 @@ from kernel_chains import CYCLE, LAZY_CYCLE, PERIODIC, kernel, kernels, nearly_d
 from numpy.testing import assert_allclose, assert_array_equal
 
 from descentcast.errors import ArgumentError
+from descentcast.kernels._metastable import metastable
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-20, 1e-6, 1e-2])
@@ -94,3 +95,11 @@ def test_memberships_are_a_partition_of_unity_and_the_coarse_chain_a_projection(
     assert_allclose(sets.transition.sum(axis=1), 1, atol=1e-6)
     assert_allclose(np.trace(sets.transition), sets.eigenvalues[:k].sum().real, atol=1e-6)
     json.dumps(sets.to_dict(), allow_nan=False)
+
+
+def test_a_cycle_is_one_set_or_three():
+    """Its eigenvalues are the cube roots of one: the pair stays together, and 1 is the first whatever rounding says."""
+    matrix, overflow = np.roll(np.eye(3), 1, axis=1), np.zeros((3, 2))
+    assert metastable(matrix, overflow, 1).memberships.tolist() == [[1.0]] * 3
+    with pytest.raises(ArgumentError, match="take 1 or 3"):
+        metastable(matrix, overflow, 2)

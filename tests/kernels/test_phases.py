@@ -283,3 +283,25 @@ def test_bad_input():
         dc.phases(
             dc.Trajectories(tuple(dc.Trajectory([[1.0, r], [2.0, r], [3.0, r]], names=("x", "lr")) for r in (0.1, 0.2)))
         )
+
+
+def test_small_step_sizes_change_as_large_ones_do():
+    for rates in (np.linspace(2e-5, 2e-7, 1000), 1e-4 * (1 + np.cos(np.linspace(0, 3, 3000)))):
+        assert_array_equal(cut_at(rates), cut_at(rates * 1e6))
+        assert len(cut_at(rates)) > 3
+
+
+def test_a_schedule_that_is_said_to_be_constant_is_one_phase():
+    rng, t = np.random.default_rng(0), np.arange(300)
+    loss = (0.1 + np.exp(-t / 20)) * np.exp(0.3 * rng.normal(size=300))
+    known = dc.Trajectory(loss, setting={"step": 0.02, "schedule": "constant"})
+    found = dc.phases(known)
+    assert (len(found), found.source) == (1, "setting")
+    assert_array_equal(found.rates, 0.02)
+
+
+def test_runs_at_different_steps_share_no_phases():
+    values = np.random.default_rng(0).normal(size=60).cumsum()
+    early, late = dc.Trajectory(values), dc.Trajectory(values, steps=np.arange(100, 160), run="late")
+    with pytest.raises(DataError, match="late: recorded at other steps than run 0"):
+        dc.phases(dc.Trajectories((early, late)))

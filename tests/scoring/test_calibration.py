@@ -123,3 +123,12 @@ def test_runs_that_leave_the_grid_as_often_as_foretold_are_covered():
     law = [0.0, 0.425, 0.425, 0.15]
     assert coverage([law] * 1000, [0, 1, 2], observed, 0.9) == pytest.approx(0.95, abs=2e-3)
     assert coverage([law] * 1000, [0, 1, 2], -observed - 1, 0.9) < 0.01
+
+
+def test_the_drawn_transform_is_uniform_beyond_the_grid_too():
+    edges = np.linspace(-1.5, 1.5, 31)
+    cdf = stats.norm.cdf(edges)
+    law = np.concatenate([cdf[:1], np.diff(cdf), 1 - cdf[-1:]])
+    drawn = pit(law, edges, np.random.default_rng(0).normal(size=20_000), random_state=1)
+    assert stats.kstest(drawn, "uniform").pvalue > 0.01
+    assert ((drawn > 0) & (drawn < 1)).all()

@@ -3,10 +3,12 @@ import json
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import descentcast as dc
 from descentcast.errors import ArgumentError, DataError
 from descentcast.trajectories import Trajectories, Trajectory, read
 
@@ -288,3 +290,30 @@ def test_nothing_to_read_is_refused():
 def test_what_is_no_path_is_refused_by_name(given):
     with pytest.raises(ArgumentError, match=r"path_or_glob == .*, must be a path, or a list of paths"):
         read(given)
+
+
+def test_a_column_that_ends_as_programs_write_nan_diverged(tmp_path):
+    frame = pd.DataFrame({"step": range(6), "loss": [1, 0.5, 0.7, *[np.nan] * 3], "lr": 0.1})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "b.parquet")
+    frame.to_json(tmp_path / "c.jsonl", orient="records", lines=True)
+    for path in sorted(tmp_path.iterdir()):
+        for columns in (["loss"], None):
+            (run,) = dc.read(path, columns)
+            assert (run.diverged, len(run)) == (3, 3)
+    sparse = pd.DataFrame({"step": range(6), "loss": 1.0, "val": [1, np.nan, 2, np.nan, np.nan, np.nan]})
+    sparse.to_csv(tmp_path / "d.csv", index=False)
+    assert dc.read(tmp_path / "d.csv", ["val"])[0].diverged is None
+
+
+def test_two_runs_in_one_table_are_refused_without_their_names(tmp_path):
+    path = tmp_path / "seeds.csv"
+    pd.DataFrame({"seed": [0] * 4 + [1] * 4, "step": [*range(4)] * 2, "loss": range(8)}).to_csv(path, index=False)
+    with pytest.raises(DataError, match="4 of 8 rows repeat a step"):
+        dc.read(path, ["loss"])
+
+
+def test_files_of_one_stem_are_told_apart(tmp_path):
+    (tmp_path / "seed1.csv").write_text("step,w\n0,1\n1,2\n")
+    (tmp_path / "seed1.jsonl").write_text('{"step": 0, "w": 1}\n{"step": 1, "w": 2}\n')
+    assert [run.run for run in dc.read(tmp_path)] == ["seed1.csv", "seed1.jsonl"]

@@ -4,6 +4,7 @@ import json
 import math
 import struct
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -359,3 +360,20 @@ def test_a_recording_brings_its_setting(tmp_path):
     [run] = read(tmp_path)
     assert (run.run, run.arm, run.names, dict(run.setting)) == ("first", "sgd", ("loss",), {"step": 0.1, "batch": 8})
     assert (len(run), run.diverged, run.notes) == (5, 5, ("the last line is cut off: left out",))
+
+
+@pytest.mark.slow
+def test_a_resumed_wandb_run_is_one_run(tmp_path, monkeypatch):
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for piece, (begin, end) in enumerate([(0, 6), (4, 8)]):
+        run = wandb.init(dir=tmp_path, id="abc", name="res", project="p", resume="allow")
+        for step in range(begin, end):
+            run.log({"loss": 100 * piece + step}, step=step)
+        run.finish()
+        time.sleep(1.1)  # Folders are named by the second.
+    (found,) = read(tmp_path / "wandb", ["loss"])
+    assert found.values[:, 0].tolist() == [0, 1, 2, 3, 104, 105, 106, 107]
+    assert found.notes == ("resumed at step 4: 2 rows of before were left out",)

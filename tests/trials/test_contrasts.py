@@ -27,7 +27,7 @@ ONE_BIAS = VariancePrior((1.0,), (0.0,), (0.0,), (6.0,), (1.0,), (0.0,), (0.5,),
 
 def said(m, Y=np.nan, within=1.0, sampling=0.09, late=(0.05, 0.95), unknown=0.0):
     return SimpleNamespace(
-        mean=m, real=Y, within=within, sampling=sampling, late=late, whole=(0.0, 1.0), unknown=unknown
+        mean=m, real=Y, carried=Y, within=within, sampling=sampling, late=late, whole=(0.0, 1.0), unknown=unknown
     )
 
 

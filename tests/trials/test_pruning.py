@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import descentcast as dc
 from descentcast.errors import ArgumentError
-from descentcast.trials._pruning import Reported, chance_of_beating, hardly_beats
+from descentcast.trials._pruning import Reported, _past, chance_of_beating, hardly_beats
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -144,3 +144,13 @@ def test_arguments(name, value):
 
 def test_a_pruner_of_optuna():
     assert isinstance(dc.ForecastPruner(), optuna.pruners.BasePruner)
+
+
+@pytest.mark.parametrize("last", [99, 100, 97])
+def test_finished_runs_are_held_beside_whatever_the_last_step_is(last):
+    steps = np.array([*range(0, 91, 10), last])
+    whole = [Reported(steps, 0.1 * i + np.exp(-steps / 30)) for i in range(4)]
+    for known in range(4, 10):
+        past = _past(Reported(steps[:known], 0.15 + np.exp(-steps[:known] / 30)), whole, last)
+        assert len(past.others) == 4
+        assert_allclose(np.sort(past.others[:, -1]), sorted(run.values[-1] for run in whole))

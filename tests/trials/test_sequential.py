@@ -119,3 +119,9 @@ def test_wrong_arguments_are_refused(arguments, message):
         SequentialTrial(**arguments)
     with pytest.raises(ArgumentError, match="arm == 'z'"):
         SequentialTrial(["a", "b"]).add("z", 1.0)
+
+
+@pytest.mark.parametrize("outcome", [None, True, "1", [1.0], np.array([1.0])])
+def test_an_outcome_is_a_number(outcome):
+    with pytest.raises(ArgumentError, match=r"outcome == .*, must be a number"):
+        SequentialTrial(["a", "b"]).add("a", outcome)

@@ -206,3 +206,79 @@ def test_starts_far_from_all_that_a_run_has_seen_are_told():
 def test_names_of_arms_are_strings():
     with pytest.raises(ArgumentError, match="arms are named 1 among others, names must be strings"):
         run({1: arm(), 2: arm()})
+
+
+def test_outcomes_are_carried_to_the_starts_that_are_given():
+    """Runs that decay from 2 tell what runs from 0.5 do: the mean from there is 0.5 (1 - s)^20."""
+    make = dc.problems.Quadratic
+    arms = {
+        f"{s}": make(step_size=s, noise=0.5).simulate([2.0] * 8, 200, random_state=i)
+        for i, s in enumerate((0.02, 0.03))
+    }
+    found = run(arms, starts=[0.5], steps=20)
+    truth = [0.5 * 0.98**20, 0.5 * 0.97**20]
+    for row, mean in zip(found.arms.to_dict(orient="records"), truth, strict=True):
+        assert row["low"] < mean < row["high"]
+    assert abs(found.effects["effect"][0] - (truth[1] - truth[0])) < 0.03
+    assert any("carried to these starts" in note for note in found.notes)
+    apart = {"a": arms["0.02"], "b": make(step_size=0.02, noise=0.5).simulate([0.5] * 8, 200, random_state=5)}
+    same = run(apart, steps=20)
+    assert abs(same.effects["effect"][0]) < 0.5 * (2.0 - 0.5) * 0.98**20, "one law, extrapolated from 0.5 to 2"
+    assert any("carried" in note for note in same.notes)
+    assert not any("carried" in note for note in run({"a": arms["0.02"], "b": arms["0.03"]}, steps=20).notes)
+
+
+def test_an_arm_of_which_all_runs_diverged_is_not_called_better():
+    gone = tuple(Trajectory(r.values[:40], run=r.run, diverged=40) for r in arm(0.0, 4, seed=1))
+    found = run({"gone": Trajectories(gone), "whole": arm(1.0, 4, seed=2)})
+    effect = found.effects.iloc[0]
+    assert effect["p_value"] < 0.05, "by those that do not diverge it is"
+    assert (effect["verdict"], effect["p_superior"]) == ("undecided", 1.0)
+    assert "4 of 4 recorded runs of gone diverged" in found.summary()
+    some = Trajectories((*gone[:1], *arm(0.0, 3, seed=3)))
+    share = run({"some": some, "whole": arm(1.0, 4, seed=2)}).effects["p_superior"][0]
+    assert 0.25 <= share < 0.4, "one of four is worse than any"
+
+
+def test_a_run_that_has_hardly_begun_does_not_speak_louder_than_those_that_ended():
+    def loss(steps, seed, floor):
+        rng, t = np.random.default_rng(seed), np.arange(steps)
+        return (floor + 2 * np.exp(-t / 15)) * np.exp(0.15 * rng.normal(size=steps))
+
+    whole = {name: [loss(61, s + 50 * i, 0.3 * (i + 1)) for s in range(4)] for i, name in enumerate("ab")}
+    more = {"a": [*whole["a"], loss(61, 2, 0.3)[:10]], "b": whole["b"]}
+    first, second = (run({k: Trajectories.from_arrays(v) for k, v in w.items()}, steps=60) for w in (whole, more))
+    assert second.arms["equivalent_runs"][0] < 1.5 * first.arms["equivalent_runs"][0]
+    assert 4 < second.means[0].real < 4.5
+
+
+def test_what_is_foretold_stays_where_the_transform_says():
+    def accuracy(top, seed):
+        t, rng = np.arange(12), np.random.default_rng(seed)
+        return np.clip(top * (1 - np.exp(-t / 8)) + 0.01 + 0.01 * rng.normal(size=12), 0.001, 0.99)
+
+    arms = {n: Trajectories.from_arrays([accuracy(top, s) for s in range(2)]) for n, top in (("a", 0.95), ("b", 0.8))}
+    found = run(arms, better="higher", transform="logit", steps=59)
+    assert all(0 < one.real < 1 for own in found.evidence for one in own)
+
+
+def test_a_plan_for_small_and_for_large_effects(result):
+    for effect in (0.01, 0.003):
+        found = plan(result, effect=effect, contrast="c - d - a")
+        assert found.real_runs is None or found.real_runs > 400
+    sd = float(np.mean([mean.outcome_sd for mean in result.means]))
+    assert plan(result, effect=12 * sd).real_runs == 2
+    smallest = [plan(result, effect=e * sd).smallest_effect_real for e in (0.5, 2.0, 12.0, 30.0)]
+    np.testing.assert_allclose(smallest, smallest[0], rtol=1e-6)
+    with pytest.raises(ArgumentError, match=r"power == 0\.05, must be greater than alpha, 0\.05"):
+        plan(result, effect=1.0, power=0.05)
+
+
+def test_units_do_not_matter():
+    arms = {"a": arm(0.0, 3, seed=1), "b": arm(1.0, 3, seed=2)}
+    found = []
+    for unit in (1.0, 1e-13, 1e9):
+        own = {k: Trajectories.from_arrays([r.values[:, 0] * unit for r in v]) for k, v in arms.items()}
+        found.append(run(own, transform="identity").effects[["effect", "low", "high"]].to_numpy() / unit)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-5)

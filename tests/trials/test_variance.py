@@ -6,7 +6,7 @@ from scipy import integrate, stats
 
 from descentcast.errors import ArgumentError
 from descentcast.trials import CALIBRATED, VariancePrior
-from descentcast.trials._variance import ErrorLaw, Seen
+from descentcast.trials._variance import ErrorLaw, Seen, _gamma_rule
 
 PRIOR = VariancePrior((0.6, 0.4), (0.0, -1.5), (0.0, 0.5), (5.0, 2.0), (1.0, 20.0), (0.0, 0.4), (0.2,), (1.0,))
 ALONE = VariancePrior((1.0,), (0.0,), (0.0,), (9.0,), (1.0,), (0.0,), (0.0,), (1.0,))
@@ -136,3 +136,11 @@ def test_a_wrong_prior_is_refused(changes, message):
     } | changes
     with pytest.raises(ArgumentError, match=message):
         VariancePrior(**given | changes)
+
+
+@pytest.mark.parametrize("dof", [1.0, 7.5, 342.0, 20_000.0])
+def test_the_gauss_rule_has_the_moments_of_half_a_chi_square(dof):
+    places, weights = _gamma_rule(dof)
+    assert weights.sum() == pytest.approx(1)
+    assert weights @ places == pytest.approx(dof / 2)
+    assert weights @ (places - dof / 2) ** 2 == pytest.approx(dof / 2)

@@ -164,7 +164,7 @@ class _OfRuns:
             raise ArgumentError(f"estimator is a {type(own).__name__}, must be one such as LocalLinearKernel()")
         values = np.concatenate([*runs.coordinate(0), starts])
         self._hull = float(values.min()), float(values.max())
-        length = self._hull[1] - self._hull[0]
+        length = self._hull[1] - self._hull[0] or max(abs(self._hull[0]), 1.0)
         far = self._hull[0] - REACH * length, self._hull[1] + REACH * length
         self.bounds = far if bounds is None else _checks.interval("bounds", bounds)
         if self._hull[0] < self.bounds[0] or self._hull[1] > self.bounds[1]:

@@ -175,7 +175,9 @@ def markov_test(
 
 def _table(questions: Sequence[tuple[str, int | None]], found: np.ndarray, simulated: np.ndarray) -> pd.DataFrame:
     """Return the table: p-values by rank, adjusted ones by the largest standardised statistic."""
-    expected, deviation = simulated.mean(axis=0), simulated.std(axis=0, ddof=1)
+    # By all of them, the one that was found too: ranks are exact only where it is treated as the simulated ones are.
+    everything = np.vstack([found, simulated])
+    expected, deviation = everything.mean(axis=0), everything.std(axis=0, ddof=1)
     deviation = np.where(deviation > 0, deviation, 1.0)
     largest = ((simulated - expected) / deviation).max(axis=1)
     p = (1 + (simulated >= found).sum(axis=0)) / (len(simulated) + 1)

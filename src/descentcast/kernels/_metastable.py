@@ -66,7 +66,8 @@ def metastable(matrix: np.ndarray, overflow: np.ndarray, n_sets: int | None = No
     n = len(staying)
     triangular, vectors = schur(staying, output="real")  # pyright: ignore[reportAssignmentType]
     values = _eigenvalues(triangular)
-    order = np.lexsort((-values.real, -np.abs(values)))
+    # Moduli that differ by rounding are equal: of a periodic chain's eigenvalues on the unit circle 1 comes first.
+    order = np.lexsort((-values.real, -np.abs(values).round(12)))
     moduli = np.append(np.abs(values[order]), 0.0)
     if n_sets is None:
         k = int(np.argmax(moduli[:-1] - moduli[1:])) + 1

@@ -256,7 +256,7 @@ def _score(chain: PhasedKernel, values: np.ndarray, ahead: int) -> float:
 def _is_part(coming: np.ndarray, known: np.ndarray) -> bool:
     """Return whether the step sizes to come are those at the end, or the beginning, of the recorded ones."""
     n = len(coming)
-    return bool(np.allclose(coming, known[len(known) - n :]) or np.allclose(coming, known[:n]))
+    return bool(any(np.allclose(coming, part, atol=0) for part in (known[len(known) - n :], known[:n])))
 
 
 def _of_each_phase(runs: Trajectories, found: Phases, index: int) -> list[Trajectories]:

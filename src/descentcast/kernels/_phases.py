@@ -76,11 +76,13 @@ def phases(
 ) -> Phases:
     """Return the phases of runs that followed one schedule.
 
-    Taken from the step sizes, if these are known: `rates`, a recorded column (`step_size`, `lr`, `learning_rate`, ...;
-    the value in row t made the step from row t to t + 1), or a sequence of numbers as `schedule` in the setting of the
-    runs. A schedule of up to eight values is cut where the value changes, any other where it has changed by a factor
-    of 1.5, and what is shorter than ten transitions, such as a warm-up of which few steps were recorded, is joined to
-    the neighbour whose step sizes are nearest. Otherwise phases are detected: see `change_points`.
+    Taken from the step sizes, if these are known: `rates`, a recorded column (`step_size`, `lr`, `learning_rate`,
+    ...; the value in row t made the step from row t to t + 1), or a sequence of numbers as `schedule` in the setting
+    of the runs, or "constant" with a `step`. A schedule of up to eight values is cut where the value changes, any
+    other where it has changed by a factor of 1.5, and what is shorter than ten transitions, such as a warm-up of
+    which few steps were recorded, is joined to the neighbour whose step sizes are nearest. Otherwise phases are
+    detected (`change_points`), which takes noise to be even within a phase: where it falls with the loss, one phase
+    looks like several, and step sizes should be given.
 
     Args:
         runs: One run or several.
@@ -89,7 +91,7 @@ def phases(
 
     Raises:
         ArgumentError: No such coordinate, step sizes that are not positive or too few.
-        DataError: Runs whose recorded step sizes differ.
+        DataError: Runs whose recorded step sizes differ, or that were recorded at different steps.
 
     Examples:
         >>> run = Trajectory(np.stack([np.arange(6.0), [0.1, 0.1, 0.1, 0.01, 0.01, 0.01]], axis=1), ("loss", "lr"))
@@ -99,6 +101,12 @@ def phases(
         1      3    5       0.01
     """
     runs = as_runs(runs)
+    for run in runs:
+        both = min(len(run), len(runs[0]))
+        if not np.array_equal(run.steps[:both], runs[0].steps[:both]):
+            raise DataError(
+                f"{run.run}: recorded at other steps than {runs[0].run}, must be at the same to share phases"
+            )
     index = coordinate_of(runs, coordinate)
     steps = max(len(run) for run in runs) - 1
     known, source = rates_of(runs, rates, steps)
@@ -115,7 +123,7 @@ def cut_at(rates: np.ndarray) -> np.ndarray:
         >>> cut_at(np.array([0.1, 0.1, 0.01, 0.01])), cut_at(np.geomspace(1, 0.2, 40))
         (array([0, 2]), array([ 0, 10, 20, 30]))
     """
-    changes = np.flatnonzero(~np.isclose(rates[1:], rates[:-1], rtol=1e-9)) + 1
+    changes = np.flatnonzero(~np.isclose(rates[1:], rates[:-1], rtol=1e-9, atol=0)) + 1
     if len(changes) < FEW_RATES:
         return np.append(0, changes).astype(int)
     begins, low, high = [0], rates[0], rates[0]
@@ -150,12 +158,15 @@ def rates_of(runs: Trajectories, rates: ArrayLike | None, steps: int) -> tuple[n
     if column is not None:
         columns = sorted(runs.coordinate(column), key=len)
         for c in columns[:-1]:
-            if not np.allclose(c[:-1], columns[-1][: len(c) - 1], rtol=1e-6):
+            if not np.allclose(c[:-1], columns[-1][: len(c) - 1], rtol=1e-6, atol=0):
                 raise DataError(f"{runs.names[column]}: the runs followed different schedules: give one at a time")
         return _rates(runs.names[column], columns[-1][:-1], steps), "recorded"
     schedule = runs.setting.get("schedule")
     if isinstance(schedule, (Sequence, np.ndarray)) and not isinstance(schedule, str):
         return _rates("schedule", schedule, steps), "setting"
+    step = runs.setting.get("step")
+    if schedule == "constant" and isinstance(step, int | float) and step > 0:
+        return np.full(steps, float(step)), "setting"
     return None, "detected"
 
 

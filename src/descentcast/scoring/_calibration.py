@@ -26,7 +26,8 @@ def pit(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike, random_state: R
         random_state: Seed or generator of the randomised transform; None for the interpolated one.
 
     Returns:
-        Values in [0, 1], of the common leading shape; 0 below and 1 above all cells.
+        Values in [0, 1], of the common leading shape; 0 below and 1 above all cells, but drawn within the mass beyond
+        the grid where there is some and the transform is drawn.
 
     Raises:
         ArgumentError: Shapes that do not fit, entries that are not probabilities.
@@ -48,7 +49,9 @@ def pit(probs: ArrayLike, edges: ArrayLike, observed: ArrayLike, random_state: R
     if random_state is None:
         share = np.clip((y - e[inside]) / np.diff(e)[inside], 0, 1)
     else:
-        share = np.where((cell >= 0) & (cell < n), _checks.generator(random_state).random(low.shape), cell >= n)
+        # How far off the grid the mass beyond it lies no law says: a value there is in it, wherever it is.
+        known = np.clip(cell, 0, n - 1) if n > np.size(edges) - 1 else cell
+        share = np.where((known >= 0) & (known < n), _checks.generator(random_state).random(low.shape), known >= n)
     return low + share * (high - low)
 
 

@@ -1,6 +1,7 @@
 """`read`: from files to runs; `list_runs`: what there is to read."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
@@ -135,7 +136,9 @@ def _sources(path_or_glob: str | Path | Sequence[str | Path]) -> list[tuple[Sour
     if not found:
         raise ArgumentError(f"path_or_glob == {path_or_glob!r}, must name at least one file")
     sources = list(found.values())
-    return list(zip(sources, map(well_formed, _names([source.place for source in sources])), strict=True))
+    counts = Counter(source.place for source in sources)
+    places = [Path(one.path) if counts[one.place] > 1 else one.place for one in sources]
+    return list(zip(sources, map(well_formed, _names(places)), strict=True))
 
 
 def _reachable(pattern: str | Path) -> Iterator[Source]:

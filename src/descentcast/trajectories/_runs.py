@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from descentcast.errors import ArgumentError, DataError
+from descentcast.trajectories._resumed import rejoined
 from descentcast.trajectories._trajectories import Trajectories, Trajectory
 from descentcast.trajectories.readers import Record, Series, Source, no_column, shown, well_formed
 
@@ -41,7 +42,7 @@ def named_runs(
     if arm is not None and (not isinstance(arm, str) or not arm or arm.count(PLACE) > 1):
         raise ArgumentError(f"arm == {arm!r}, must be the name of a column, setting or tag, or a path with one {PLACE}")
     column = arm if arm and PLACE not in arm else None
-    pairs = [(source, name, record) for source, name in sources for record in source.records(column, columns)]
+    pairs = rejoined([(source, name, one) for source, name in sources for one in source.records(column, columns)])
     several = len(sources) > 1
     short = [record.run or name for _, name, record in pairs]
     counts = Counter(short)

@@ -44,6 +44,8 @@ class RunEvidence(Shown):
             which.
         whole: The same for the whole run.
         unknown: Variance of `real` where the run is not finished and it was foretold, else 0.
+        expected: Mean outcome of its virtual runs from its own start, by the median kernel; NaN where the trial's
+            starts are those of its runs.
     """
 
     run: str
@@ -53,12 +55,18 @@ class RunEvidence(Shown):
     late: tuple[float, float] = (0.0, 0.0)
     whole: tuple[float, float] = (0.0, 0.0)
     unknown: float = 0.0
+    expected: float = float("nan")
 
     @cached_property
     def mean(self) -> float:
         """Mean outcome of the virtual runs that did not diverge, by the median kernel: a few of them may be wild."""
         means, _, _ = self._of_kernels
         return float(np.median(means)) if len(means) else float("nan")
+
+    @property
+    def carried(self) -> float:
+        """Its own outcome, carried to the starts of the trial: as far from the virtual ones there as from its own."""
+        return self.real if np.isnan(self.expected) else self.mean + self.real - self.expected
 
     @cached_property
     def within(self) -> float:
@@ -127,7 +135,12 @@ class Arm:
         `default_edges` where that costs nothing, since many kernels are fitted on it.
         """
         if self.rescaled:
-            return rescaled_edges(self.runs, 0, self.rescaled.step, self.rescaled.batch)
+            edges = rescaled_edges(self.runs, 0, self.rescaled.step, self.rescaled.batch)
+            if edges[0] <= starts.min() and starts.max() <= edges[-1]:
+                return edges
+            spread = one_step_spread(*self.runs.transitions(0))
+            hull = min(edges[0], starts.min() - 3 * spread), max(edges[-1], starts.max() + 3 * spread)
+            return rescaled_edges(self.runs, 0, self.rescaled.step, self.rescaled.batch, hull)
         edges, _ = default_edges(self.runs)
         spread = one_step_spread(*self.runs.transitions(0))
         # Paths that leave the grid count as diverged: it reaches far beyond where runs have been.
@@ -160,6 +173,7 @@ class Arm:
         replicates: int,
         seed: int,
         unfinished: str,
+        carried: bool,
     ) -> tuple[tuple[RunEvidence, ...], tuple[str, ...]]:
         """Fit a kernel to each run alone, simulate virtual runs by its resampled kernels, and read their outcomes.
 
@@ -172,6 +186,7 @@ class Arm:
             replicates: Virtual runs of the arm, at least.
             seed: Of the generator: arms that share it share their luck.
             unfinished: "extend" to foretell the outcomes of runs that ended before the horizon, or "kernels".
+            carried: Whether starts are others than the runs' own, so that their outcomes have to be carried there.
 
         Returns:
             What each run says, and the notes of the fits.
@@ -180,15 +195,21 @@ class Arm:
         usable = sum(len(run) > LEAST_TRANSITIONS for run in self.runs)
         found, notes = [], []
         for run in self.runs:
-            virtual = np.empty((0, 0))
+            virtual, expected = np.empty((0, 0)), float("nan")
             if len(run) > LEAST_TRANSITIONS:
                 own, told = self._kernels(run, estimator, edges)
                 notes += told
                 paths = max(int(np.ceil(replicates / usable / len(own))), LEAST_PATHS)
                 which = np.repeat(np.arange(len(own)), paths)
-                first = first_values(starts, len(own), paths)
-                walked = walk(own, which, first, steps, np.random.default_rng(seed))
-                virtual = outcome(transform.inverse(walked)).reshape(len(own), paths)
+
+                def outcomes(first: np.ndarray, own: list = own, which: np.ndarray = which) -> np.ndarray:
+                    walked = walk(own, which, first, steps, np.random.default_rng(seed))
+                    return outcome(transform.inverse(walked)).reshape(len(own), -1)
+
+                virtual = outcomes(first_values(starts, len(own), paths))
+                if carried and not self.rescaled:
+                    again = outcomes(np.full(len(which), run.values[0, 0]))
+                    expected = RunEvidence(run.run, 0.0, False, again).mean
             else:
                 notes.append(f"{run.run}: {len(run) - 1} steps are too few for a kernel")
             gone = run.diverged is not None and len(run) <= steps and not self.rescaled
@@ -200,7 +221,7 @@ class Arm:
                 notes += own.notes
             values = run.values[:, 0]
             late, whole = reached(values[len(values) // 2 :], starts), reached(values, starts)
-            found.append(RunEvidence(run.run, own.mean, gone, virtual, late, whole, own.variance))
+            found.append(RunEvidence(run.run, own.mean, gone, virtual, late, whole, own.variance, expected))
         return tuple(found), tuple(dict.fromkeys(notes))
 
     def _kernels(

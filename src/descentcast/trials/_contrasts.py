@@ -29,8 +29,8 @@ class ArmMean:
     and the estimate is the mean of the z_i: the mean of m_i, debiased by the share w of what real outcomes say against
     it (prediction-powered inference). Below 8 real outcomes `w = n b^2 / (1 + n b^2)` with b the prior's `bias`,
     averaged over its components by their posterior, which arms share; from 8 on w minimises the estimated mean squared
-    error. The outcome of an unfinished run is foretold: it is uncertain by u^2, and counts for `v^2 / (v^2 + u^2)` of
-    one.
+    error. The outcome of an unfinished run is foretold: it is uncertain by u^2, and counts for `c = v^2 / (v^2 + u^2)`
+    of one: in z_i it has the weight c w, and (1 - c) w goes to what all real outcomes say against the m_i.
 
     Attributes:
         mean: The estimate.
@@ -74,29 +74,49 @@ class ArmMean:
 
 @dataclass(frozen=True, eq=False)
 class _Said:
-    """The means of virtual runs and the real outcomes (NaN where there is none) of one arm, with v^2, s^2 and u^2."""
+    """What the runs of one arm say.
+
+    Attributes:
+        m: Means of virtual runs, shape (n,).
+        Y: Real outcomes, NaN where there is none, shape (n,).
+        unknown: u^2, the variance of those that were foretold, shape (n,).
+        within: v^2.
+        sampling: s^2.
+        seen: Of the starts.
+    """
 
     m: Float[np.ndarray, "n"]
     Y: Float[np.ndarray, "n"]
+    unknown: Float[np.ndarray, "n"]
     within: float
     sampling: float
-    unknown: float
     seen: Seen
 
     @property
-    def real(self) -> np.ndarray:
-        return np.isfinite(self.Y)
+    def finished(self) -> np.ndarray:
+        """Which have an outcome that came true, shape (n,)."""
+        return np.isfinite(self.Y) & (self.unknown == 0)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How much of a real outcome each has: 1, `v^2 / (v^2 + u^2)` of a foretold one, or 0, shape (n,)."""
+        foretold = np.where(np.isfinite(self.Y), self.within / np.maximum(self.within + self.unknown, LEAST_SD**2), 0.0)
+        return np.where(self.finished, 1.0, foretold)
 
     @property
     def n(self) -> float:
-        """How many real outcomes there are, or what those that were foretold are worth."""
-        count = float(self.real.sum())
-        return count * self.within / (self.within + self.unknown) if self.unknown > 0 else count
+        """How many real outcomes there are, or what they are worth."""
+        return float(self.counts.sum())
+
+    @property
+    def foretold(self) -> float:
+        """What those that were foretold add to the variance of `against`, times n: to that of a run, as it were."""
+        return float(len(self.m) * (self.counts**2 @ self.unknown) / self.n**2) if self.n else 0.0
 
     @property
     def against(self) -> float:
         """What real outcomes say against the virtual ones, on average."""
-        return float((self.Y - self.m)[self.real].mean()) if self.real.any() else 0.0
+        return float(self.counts @ np.nan_to_num(self.Y - self.m)) / self.n if self.n else 0.0
 
     @property
     def scaled(self) -> float:
@@ -116,36 +136,36 @@ def _said(runs: Sequence[RunEvidence]) -> _Said | None:
     kept = [run for run in runs if np.isfinite(run.mean)]
     if not kept:
         return None
-    unknown = [run.unknown for run in kept if np.isfinite(run.real)]
     return _Said(
         m=np.array([run.mean for run in kept]),
-        Y=np.array([run.real for run in kept]),
+        Y=np.array([run.carried for run in kept]),
+        unknown=np.array([run.unknown for run in kept]),
         within=float(np.nanmean([run.within for run in kept])),
         sampling=float(np.nanmean([run.sampling for run in kept])),
-        unknown=float(np.mean(unknown)) if unknown else 0.0,
         seen=Seen(together([run.late for run in kept]), together([run.whole for run in kept])),
     )
 
 
 def _mean(s: _Said, prior: VariancePrior, shares: Float[np.ndarray, "B"]) -> ArmMean:
-    m, Y, real, n = s.m, s.Y, s.real, s.n
+    m, Y, counts, n = s.m, s.Y, s.counts, s.n
     theta = np.array(prior.bias)
     weights = weight_of(n, theta)
     # Posterior mean of the squared bias, by component: N(0, theta^2 v^2) seen through n real outcomes of variance v^2.
     squared = (weights * s.against) ** 2 + (1 - weights) * theta**2 * s.within
     w = float(shares @ weights)
-    if real.sum() >= ESTIMATED_FROM and real.all():
+    if len(m) >= ESTIMATED_FROM and s.finished.all():
         w = _estimated(m, Y, float(shares @ squared))
-    z = m + w * np.where(real, np.nan_to_num(Y) - m, s.against)
-    spread = float(((Y[real] - Y[real].mean()) ** 2).sum()) if real.any() else 0.0
-    counted = WORTH_OF_KERNEL + max(int(real.sum()) - 1, 0)
+    z = m + w * (counts * np.nan_to_num(Y - m) + (1 - counts) * s.against)
+    came = Y[s.finished]
+    spread = float(((came - came.mean()) ** 2).sum()) if len(came) else 0.0
+    counted = WORTH_OF_KERNEL + max(len(came) - 1, 0)
     variance = (WORTH_OF_KERNEL * (s.within + float(m.var())) + spread) / counted
     smallest = (1e-12 * max(float(np.abs(z).max()), 1e-100)) ** 2
     return ArmMean(
         mean=float(z.mean()),
         weight=w,
         z=z,
-        predicted=max(predicted(w, s.within, s.sampling) + w**2 * s.unknown, smallest),
+        predicted=max(predicted(w, s.within, s.sampling) + w**2 * s.foretold, smallest),
         bias=(1 - w) ** 2 * squared,
         outcome_sd=float(np.sqrt(variance)),
         within=s.within,
@@ -211,7 +231,7 @@ def bias_between(a: ArmMean, b: ArmMean, prior: VariancePrior) -> Float[np.ndarr
     if not a.real or not b.real:
         return a.bias + b.bias
     theta = np.square(prior.bias)
-    both = a.within + b.within - 2 * prior.shared * np.sqrt(a.within * b.within)
+    both = a.within + b.within - 2 * prior.shared * np.sqrt(a.within) * np.sqrt(b.within)
     noise = a.within / a.real + b.within / b.real
     weights = theta * both / np.maximum(theta * both + noise, LEAST_SD)
     against = a.against * np.sqrt(a.within) - b.against * np.sqrt(b.within)
@@ -300,9 +320,11 @@ def fieller(b: float, half_b: float, a: float, half_a: float) -> tuple[float, fl
         >>> fieller(2.0, 0.1, 1.0, 0.0)
         (1.9, 2.1)
     """
-    lead = a**2 - half_a**2
-    if not lead > 0:
+    unit = max(abs(a), abs(b), half_a, half_b)
+    if not abs(a) > half_a:
         return float("nan"), float("nan")
+    a, b, half_a, half_b = a / unit, b / unit, half_a / unit, half_b / unit
+    lead = a**2 - half_a**2
     root = np.sqrt(a**2 * half_b**2 + b**2 * half_a**2 - half_a**2 * half_b**2)
     return float((a * b - root) / lead), float((a * b + root) / lead)
 

@@ -109,6 +109,10 @@ def plan(
     label = _checks.one_of("contrast", labels[0] if contrast is None else contrast, labels)
     power = _open("power", power)
     alpha = result.alpha if alpha is None else _open("alpha", alpha)
+    if power <= alpha:
+        raise ArgumentError(
+            f"power == {power:g}, must be greater than alpha, {alpha:g}: a coin that comes up so often has that"
+        )
     row = result.effects.iloc[labels.index(label)]
     sought = abs(_checks.real("effect", float(row["effect"]) if effect is None else effect))
     ours, theirs = _words.contrast(result, label)
@@ -166,16 +170,17 @@ def _real_power(sds: list[float], n: int, delta: float, alpha: float) -> float:
     dof = 2 * (n - 1)
     shift = delta / np.sqrt(sum(sd**2 for sd in sds) / n)
     t = stats.t.ppf(1 - alpha / 2, dof)
-    return float(stats.nct.sf(t, dof, shift) + stats.nct.cdf(-t, dof, shift))
+    # SciPy has NaN for the far tail of the other side, where next to nothing is left.
+    return float(stats.nct.sf(t, dof, shift) + np.nan_to_num(stats.nct.cdf(-t, dof, shift)))
 
 
 def _fewest(enough: Any, least: int) -> int | None:
     """Return the fewest runs that suffice: doubled until they do, then by bisection."""
     low, high = least - 1, least
     while not enough(high):
-        low, high = high, 2 * high
-        if high > MOST:
+        if high == MOST:
             return None
+        low, high = high, min(2 * high, MOST)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

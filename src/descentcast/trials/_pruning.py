@@ -100,6 +100,7 @@ def _past(known: Reported, finished: Sequence[Reported], last_step: float) -> Pa
     rows = max(int((known.steps[-1] - known.steps[0]) // stride) + 1, LEAST_KNOWN)
     # Backwards from the last known step, so that its value is the last row.
     at = known.steps[-1] + stride * np.arange(1 - rows, max(round((last_step - known.steps[-1]) / stride), 1) + 1)
+    at[-1] = last_step  # The last stride may be a shorter or a longer one; beyond the last step no run has values.
     values, times = np.interp(at[:rows], known.steps, known.values), np.arange(len(at), dtype=np.float64)
     others = [np.interp(at, f.steps, f.values, right=np.nan) for f in finished if len(f.steps) >= LEAST_KNOWN]
     table = np.array([o for o in others if np.isfinite(o[-1])]).reshape(-1, len(at))

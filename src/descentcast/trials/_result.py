@@ -205,7 +205,11 @@ def concluded(
         effects.append(row)
     table = pd.DataFrame(effects).reindex(columns=EFFECTS)
     table["p_adjusted"] = adjusted(table["p_value"].to_numpy(dtype=float), adjust)
-    table["verdict"] = [_verdict(row, outcome.sign, alpha, rope) for row in table.to_dict(orient="records")]
+    gone = [any(run.diverged for run in evidence[b]) or any(run.diverged for run in evidence[a]) for b, a in pairs]
+    rows_of_effects = table.to_dict(orient="records")
+    table["verdict"] = [
+        _verdict(row, outcome.sign, alpha, rope, g) for row, g in zip(rows_of_effects, gone, strict=True)
+    ]
     return TrialResult(
         arms=pd.DataFrame(rows).reindex(columns=ARMS),
         effects=table,
@@ -243,12 +247,15 @@ def _moved(runs: Sequence[RunEvidence], mean: ArmMean | None) -> np.ndarray:
 
 
 def _rivals(virtual: np.ndarray, runs: Sequence[RunEvidence]) -> np.ndarray:
-    """Return the virtual outcomes that are compared run by run: where no recorded run diverged, those that are left.
+    """Return the virtual outcomes that are compared run by run; a recorded run that diverged does so in all of its own.
 
-    Some virtual runs leave the grid by the tails of an estimated noise alone; that is no evidence of divergence.
+    Where none did, those that are left: some virtual runs leave the grid by the tails of an estimated noise alone; that
+    is no evidence of divergence.
     """
     finite = virtual[np.isfinite(virtual)]
-    return virtual if any(run.diverged for run in runs) or not len(finite) else finite
+    if not any(run.diverged for run in runs):
+        return finite if len(finite) else virtual
+    return np.where(np.repeat([run.diverged for run in runs], [run.virtual.size for run in runs]), np.nan, virtual)
 
 
 def _described(virtual: np.ndarray, runs: Sequence[RunEvidence], recorded: int) -> dict[str, float]:
@@ -266,12 +273,19 @@ def _described(virtual: np.ndarray, runs: Sequence[RunEvidence], recorded: int) 
     return row
 
 
-def _verdict(row: dict[str, Any], sign: int, alpha: float, rope: float | None) -> str:
+def _verdict(row: dict[str, Any], sign: int, alpha: float, rope: float | None, gone: bool) -> str:
+    """Return the verdict; `gone` tells whether runs diverged, of which means know nothing.
+
+    Then no arm is called better, or equivalent, by its mean alone: its runs have to be better more often than not.
+    """
     if rope is not None and row["p_equivalent"] <= alpha:
-        return EQUIVALENT
+        return UNDECIDED if gone else EQUIVALENT
     if not row["p_adjusted"] <= alpha:
         return UNDECIDED
-    return BETTER if sign * row["effect"] > 0 else WORSE
+    better = sign * row["effect"] > 0
+    if gone and (row["p_superior"] > 0.5) != better:
+        return UNDECIDED
+    return BETTER if better else WORSE
 
 
 def _told(arms: Sequence[Arm], evidence: Sequence[Sequence[RunEvidence]], horizon: int) -> list[str]:

@@ -96,7 +96,9 @@ class SequentialTrial:
             ArgumentError: No such arm, an outcome that is no number.
         """
         _checks.one_of("arm", arm, self.arms)
-        value = float(_checks.numeric("outcome", outcome))
+        if isinstance(outcome, bool) or not isinstance(outcome, int | float | np.integer | np.floating):
+            raise ArgumentError(f"outcome == {outcome!r:.80}, must be a number, NaN or infinity where a run diverged")
+        value = float(outcome)
         self.outcomes[arm].append(value if np.isfinite(value) else float("nan"))
         while len(self.wealth) <= min(map(len, self.outcomes.values())):
             self._settle(len(self.wealth) - 1)

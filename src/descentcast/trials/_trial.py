@@ -145,11 +145,16 @@ class Trial(Shown):
         starts = self._starts(rng)
         seed = int(rng.integers(2**63))
         evidence, notes = [], list(self._notes(name))
+        carried = self.starts is not None or _apart(arms)
+        if carried:
+            notes.append(
+                "recorded outcomes are carried to these starts, off virtual ones by as much as they are at their own"
+            )
         for arm in arms:
             notes += arm.far_from(starts, self._transform)
             said, told = arm.evidence(
                 self._estimator, self._outcome, self._transform, starts, self._horizon, replicates, seed,
-                self.unfinished,
+                self.unfinished, carried,
             )  # fmt: skip
             if not any(run.virtual.size for run in said):
                 raise DataError(f"arm {arm.name!r}: no run has the 9 recorded steps that a kernel needs")
@@ -230,6 +235,12 @@ class Trial(Shown):
         if several:
             notes.append(f"{name} was followed by itself, without the other coordinates: a projected kernel")
         return notes
+
+
+def _apart(arms: list[Arm]) -> bool:
+    """Return whether two arms began in different places: the first values of one all beyond those of the other."""
+    first = [[run.values[0, 0] for run in arm.runs] for arm in arms if not arm.rescaled]
+    return len(first) > 1 and max(map(min, first)) > min(map(max, first))
 
 
 def _checks_arms(arms: Any) -> None:

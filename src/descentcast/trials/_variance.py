@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from scipy import optimize, stats
-from scipy.special import chdtrc, ndtr, roots_genlaguerre, softmax
+from scipy.linalg import eigh_tridiagonal
+from scipy.special import chdtrc, ndtr, softmax
 
 from descentcast import _checks
 from descentcast.errors import ArgumentError
@@ -243,8 +244,10 @@ class VariancePosterior:
 @lru_cache(maxsize=512)
 def _gamma_rule(dof: float) -> tuple[np.ndarray, np.ndarray]:
     """Return places x and weights of a Gauss rule for the law of half a chi-square."""
-    places, weights = roots_genlaguerre(NODES, dof / 2 - 1)
-    return places, weights / weights.sum()
+    k, alpha = np.arange(NODES), dof / 2 - 1
+    # Golub and Welsch (1969): weights in closed form hold a gamma function, which overflows from 340 degrees on.
+    places, vectors = eigh_tridiagonal(2 * k + 1 + alpha, np.sqrt(k[1:] * (k[1:] + alpha)))
+    return places, vectors[0] ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,4 +306,7 @@ class ErrorLaw:
 
 def root(function: Callable[[float], float], low: float, high: float) -> float:
     """Return where a function changes sign between low and high."""
-    return float(optimize.root_scalar(function, bracket=(low, high), method="brentq").root)
+    # As a share of the way between them: the solver's tolerance is absolute, and values have units.
+    width = high - low
+    found = optimize.root_scalar(lambda u: function(low + u * width), bracket=(0.0, 1.0), method="brentq", xtol=1e-18)
+    return low + float(found.root) * width

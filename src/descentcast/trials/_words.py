@@ -12,6 +12,9 @@ def summary(result: Any) -> list[str]:
     what = result.name if result.outcome == "final" else f"{result.outcome} of {result.name}"
     lines = [f"{what} after {result.steps} steps, {result.better} is better."]
     lines += [effect(result, row) for row in result.effects.to_dict(orient="records")]
+    for name, own in zip(result.names, result.evidence, strict=True):
+        if gone := sum(run.diverged for run in own):
+            lines.append(f"{gone} of {len(own)} recorded runs of {name} diverged: means and differences are of others.")
     lines.append(
         f"It rests on recorded runs ({runs}) and at least {replicates} virtual runs an arm by {result.estimator}."
     )

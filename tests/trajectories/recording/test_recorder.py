@@ -337,3 +337,19 @@ def test_misuse_is_named(tmp_path):
         dc.record(optimizer, model, [two]),
     ):
         optimizer.step()
+
+
+def test_a_logged_value_that_is_replaced_is_replaced_in_the_file_too(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.jsonl"
+    with dc.record(optimizer, model, ["loss"], path=path) as recorder:
+        for i, (x, y) in enumerate(batches(4)):
+            recorder.log({"val": 3.0 + i})
+            recorder.trajectory()  # writes what there is
+            recorder.log({"val": 103.0 + i})
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x), y).backward()
+            optimizer.step()
+    assert recorder.trajectory(["val"]).values[:, 0].tolist() == [103, 104, 105, 106]
+    assert dc.read(path, ["val"])[0].values[:, 0].tolist() == [103, 104, 105, 106]

@@ -19,6 +19,7 @@ Table: TypeAlias = dict[str, np.ndarray]
 RUN, STEP, NAME, VALUE = "run", "step", "name", "value"
 LIKE_STEP = ("step", "_step", "steps", "global_step", "iteration", "iter")  # what else steps are called
 LIKE_NUMBER = re.compile(r"[-+]?(?=[^\d]*\d)[\d.,' \u00a0\u202f]+%?")  # as people write numbers
+EPOCH = "epoch"  # Lightning writes it in every row, whatever else is in it
 CUT = "the last line is cut off: left out"
 
 
@@ -87,8 +88,12 @@ def _wide(
     for rows in groups.values():
         at = np.arange(len(rows)) if steps is None else steps[rows]
         found = {}
+        full = (name for name, (_, lacking, _) in numbers.items() if not lacking[rows].any() and name != EPOCH)
+        whole = next(full, None) is not None and (np.diff(at) > 0).all()
         for name, (values, lacking, fault) in numbers.items():
             there = ~(lacking & ~nothing)[rows]
+            if whole and _ends(there):  # As programs write NaN: it diverged while others, a step size say, went on.
+                there[:] = True
             chosen = (at, rows) if there.all() else (at[there], rows[there])
             if len(values):
                 found[name] = Series(chosen[0], values[chosen[1]], fault)
@@ -96,6 +101,12 @@ def _wide(
                 found[name] = Series(at[:0], values, fault, note=_like_numbers(table[name]))
         out.append(found)
     return out
+
+
+def _ends(there: np.ndarray) -> bool:
+    """Return whether a column has a cell in each of its first rows, two at least, and in none of two or more after."""
+    first = int(there.sum())
+    return first >= 2 and len(there) - first >= 2 and bool(there[:first].all())
 
 
 def _like_numbers(cells: np.ndarray) -> str:
@@ -210,8 +221,9 @@ def one_run_each(path: Path, records: Sequence[Record]) -> None:
             written = len(points.steps)
             if (np.diff(points.steps) > 0).all():
                 continue
-            again = int((np.diff(np.sort(points.steps)) == 0).sum())
-            if again * 2 > written:
+            _, counts = np.unique(points.steps, return_counts=True)
+            again = written - len(counts)
+            if (counts > 1).sum() * 2 > len(counts):
                 raise DataError(
                     f"{path}: {shown(name)}: {again} of {written} rows repeat a step: where there are several runs, a "
                     f"column {RUN!r} must say which"

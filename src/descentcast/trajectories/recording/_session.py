@@ -126,7 +126,10 @@ class Session:
         for name, value in values.items():
             if name in taken or name in RESERVED:
                 raise ArgumentError(f"log: {name!r} is already the name of a column")
-            self._logged.setdefault(str(name), {})[self.state.step] = float(value)
+            points = self._logged.setdefault(str(name), {})
+            if self.state.step in points:  # It is the last one: in the file it is written again, and counts.
+                self._written[name] = min(self._written.get(name, 0), len(points) - 1)
+            points[self.state.step] = float(value)
 
     def flush(self) -> None:
         """Bring the waiting rows to the host, and to the file if there is one."""
