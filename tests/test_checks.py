@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import descentcast as dc
 from descentcast import _checks
 from descentcast.errors import ArgumentError, DataError, DescentcastError
 
@@ -141,3 +143,23 @@ def test_a_kind_is_asked_for_by_name():
 def test_a_range_that_is_open_below_is_told_so():
     with pytest.raises(ArgumentError, match=r"alpha == 0, must be a finite number in \(0, 1\]"):
         _checks.real("alpha", 0, low=0, high=1, open_low=True)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda runs: dc.markov_test(runs, lags=2), "lags == 2, must be a list"),
+        (lambda runs: dc.markov_test(runs, estimator=3), "estimator is a int, must be an estimator"),
+        (lambda runs: dc.choose_observable(runs, strides=2), "strides == 2, must be a list"),
+        (lambda runs: dc.calibration(dc.LocalLinearKernel(), runs, lags=5), "lags == 5, must be a list"),
+        (lambda runs: dc.calibration(dc.LocalLinearKernel(), runs, levels=0.9), "levels == 0.9, must be a list"),
+        (lambda runs: dc.forecast_settings(runs, [1.0], 9, step_factors=3.0), "step_factors == 3.0, must be a list"),
+        (lambda _: dc.Trajectory([1.0, 2.0], names=3), "names == 3, must be a list"),
+        (lambda _: dc.Trajectory([1.0, 2.0], setting=3), "setting is a int, must be a dictionary"),
+        (lambda _: dc.trials.SequentialTrial(5), "arms == 5, must be a list"),
+    ],
+)
+def test_one_where_several_are_meant_is_named(call, message):
+    runs = dc.Trajectories.from_arrays([np.random.default_rng(0).normal(size=200)])
+    with pytest.raises(ArgumentError, match=f"^{re.escape(message)}"):
+        call(runs)

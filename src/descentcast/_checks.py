@@ -92,6 +92,13 @@ def numeric(name: str, value: ArrayLike) -> np.ndarray:
         raise ArgumentError(f"{name} == {value!r:.80}, must be numbers") from None
 
 
+def several(name: str, value: Any) -> list[Any]:
+    """Return `value` as a list; one alone, or a word, is not several."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ArgumentError(f"{name} == {value!r:.80}, must be a list")
+    return list(value)
+
+
 def finite(name: str, array: np.ndarray) -> np.ndarray:
     """Return `array` if it holds neither NaN nor infinity."""
     if not np.isfinite(array).all():

@@ -282,3 +282,9 @@ def test_units_do_not_matter():
         found.append(run(own, transform="identity").effects[["effect", "low", "high"]].to_numpy() / unit)
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
     np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
+
+
+def test_starts_without_a_logarithm_are_named():
+    arms = {n: Trajectories.from_arrays([np.exp(np.random.default_rng(s).normal(size=40))]) for s, n in enumerate("ab")}
+    with pytest.raises(ArgumentError, match="starts hold -1, of which there is no log"):
+        run(arms, transform="log", starts=[1.0, -1.0])

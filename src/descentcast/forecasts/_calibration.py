@@ -143,8 +143,10 @@ def calibration(
         )
     if not isinstance(runs, Trajectories):
         raise ArgumentError(f"runs is a {type(runs).__name__}, must be Trajectories")
-    wanted = [_checks.integer("lags", k, low=1) for k in lags]
-    shares = [_checks.real("levels", level, low=0, high=1, open_low=True) for level in levels]
+    wanted = [_checks.integer("lags", k, low=1) for k in _checks.several("lags", lags)]
+    shares = [
+        _checks.real("levels", level, low=0, high=1, open_low=True) for level in _checks.several("levels", levels)
+    ]
     if not wanted or not shares or max(shares) == 1:
         raise ArgumentError(f"lags == {list(lags)!r}, levels == {list(levels)!r}: one of each at least, levels below 1")
     rng = _checks.generator(random_state)

@@ -102,8 +102,8 @@ def forecast_settings(
     points = _checks.vector("starts", starts)
     factors = [
         (_checks.real("step_factors", s, low=0, open_low=True), _checks.real("batch_factors", b, low=0, open_low=True))
-        for b in batch_factors
-        for s in step_factors
+        for b in _checks.several("batch_factors", batch_factors)
+        for s in _checks.several("step_factors", step_factors)
     ]
     if not factors:
         raise ArgumentError("step_factors and batch_factors must hold one factor each at least")

@@ -132,7 +132,7 @@ def markov_test(
     """
     runs = as_trajectories(runs)
     index = _checks.integer("coordinate", coordinate, low=0, high=len(runs.names) - 1)
-    wanted = [_checks.integer("lags", k, low=2) for k in lags]
+    wanted = [_checks.integer("lags", k, low=2) for k in _checks.several("lags", lags)]
     count = _checks.integer("replicates", replicates, low=19)
     rng = _checks.generator(random_state)
     short, runs = len(runs), Trajectories(tuple(run for run in runs if len(run) >= LEAST_VALUES) or runs.runs[:1])
@@ -149,6 +149,7 @@ def markov_test(
     kept = [k for k in wanted if sum(max(len(c) - k, 0) for c in columns) >= LEAST_PAIRS]
 
     estimator = LocalLinearKernel() if estimator is None else estimator
+    _checks.instance("estimator", estimator, KernelEstimator, "an estimator such as LocalLinearKernel()")
     edges = _grid(runs, index)
     fit = fitting(estimator, edges)
 

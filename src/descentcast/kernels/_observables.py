@@ -121,8 +121,8 @@ def choose_observable(
     """
     runs = as_trajectories(runs)
     indices = [_coordinate(runs, which) for which in (range(len(runs.names)) if candidates is None else candidates)]
-    maps = [transform(which) for which in transforms]
-    gaps = [_checks.integer("strides", stride, low=1) for stride in strides]
+    maps = [transform(which) for which in _checks.several("transforms", transforms)]
+    gaps = [_checks.integer("strides", stride, low=1) for stride in _checks.several("strides", strides)]
     if not (indices and maps and gaps):
         raise ArgumentError("candidates, transforms and strides must name one each at least")
     rows, left_out = [], []

@@ -169,7 +169,7 @@ def calibration(
         [{'level': 0.5, 'coverage': 0.5, 'width': 1.0}]
     """
     rows = []
-    for level in levels:
+    for level in _checks.several("levels", levels):
         covered, width = _covered(probs, edges, observed, level)
         if covered.ndim != 1:
             raise ArgumentError(f"observed with probs make {covered.shape} forecasts, must be one-dimensional")

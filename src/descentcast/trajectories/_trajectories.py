@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from descentcast import _checks
 from descentcast._shown import Shown
 from descentcast._types import Steps, Values
 from descentcast.errors import DataError
@@ -50,7 +51,9 @@ class Trajectory(Shown):
 
     def __post_init__(self) -> None:
         values = _table(self.values, self.run)
-        names = tuple(str(n) for n in self.names) or default_names(values.shape[1])
+        given = [self.names] if isinstance(self.names, str) else _checks.several("names", self.names)
+        _checks.instance("setting", self.setting, Mapping, "a dictionary")
+        names = tuple(map(str, given)) or default_names(values.shape[1])
         if len(names) != values.shape[1] or len(set(names)) != len(names):
             raise DataError(f"{self.run}: names == {list(names)}, must be {values.shape[1]} different names")
         steps = _steps(self.steps, len(values), self.run)

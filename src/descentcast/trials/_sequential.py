@@ -67,7 +67,7 @@ class SequentialTrial:
     def __init__(
         self, arms: Sequence[str], better: str = "lower", alpha: float = 0.05, forecast: TrialResult | None = None
     ) -> None:
-        names = list(arms) if not isinstance(arms, str) else [arms]
+        names = _checks.several("arms", arms)
         if len(names) != 2 or names[0] == names[1]:
             raise ArgumentError(f"arms == {names!r:.80}, must be two different names")
         self.better = _checks.one_of("better", better, DIRECTIONS)

@@ -220,7 +220,10 @@ class Trial(Shown):
         arms, _ = self._parts
         if self.starts is None:
             return np.array([run.values[0, 0] for arm in arms for run in arm.runs])
-        return self._transform.forward(self._given_starts(rng))
+        given = self._given_starts(rng)
+        if not (there := self._transform.holds(given)).all():
+            raise ArgumentError(f"starts hold {given[~there][0]:g}, of which there is no {self._transform.name}")
+        return self._transform.forward(given)
 
     def _given_starts(self, rng: np.random.Generator) -> np.ndarray:
         """Return the starts that were given, as recorded; none where they are those of the runs."""
