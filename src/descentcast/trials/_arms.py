@@ -191,6 +191,12 @@ class Arm:
         Returns:
             What each run says, and the notes of the fits.
         """
+
+        def outcomes(kernels: list[TransitionKernel], first: Float[np.ndarray, "R"]) -> Float[np.ndarray, "K P"]:
+            which = np.repeat(np.arange(len(kernels)), len(first) // len(kernels))
+            walked = walk(kernels, which, first, steps, np.random.default_rng(seed))
+            return outcome(transform.inverse(walked)).reshape(len(kernels), -1)
+
         edges = self.grid(starts)
         usable = sum(len(run) > LEAST_TRANSITIONS for run in self.runs)
         found, notes = [], []
@@ -200,15 +206,9 @@ class Arm:
                 own, told = self._kernels(run, estimator, edges)
                 notes += told
                 paths = max(int(np.ceil(replicates / usable / len(own))), LEAST_PATHS)
-                which = np.repeat(np.arange(len(own)), paths)
-
-                def outcomes(first: np.ndarray, own: list = own, which: np.ndarray = which) -> np.ndarray:
-                    walked = walk(own, which, first, steps, np.random.default_rng(seed))
-                    return outcome(transform.inverse(walked)).reshape(len(own), -1)
-
-                virtual = outcomes(first_values(starts, len(own), paths))
+                virtual = outcomes(own, first_values(starts, len(own), paths))
                 if carried and not self.rescaled:
-                    again = outcomes(np.full(len(which), run.values[0, 0]))
+                    again = outcomes(own, np.full(virtual.size, run.values[0, 0]))
                     expected = RunEvidence(run.run, 0.0, False, again).mean
             else:
                 notes.append(f"{run.run}: {len(run) - 1} steps are too few for a kernel")
