@@ -18,6 +18,7 @@ def rejoined(found: Sequence[Named]) -> list[Named]:
 
     Pieces have one id and folders beside each other, and each begins after the one before it began. From its first step
     on the later piece counts, for every quantity: what was logged between the checkpoint and the crash is left out.
+    Where columns were asked for, its first step is the first that these have.
     """
     pieces: dict[tuple[str, ...], list[Named]] = {}
     for number, (source, name, record) in enumerate(found):
