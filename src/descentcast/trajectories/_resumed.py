@@ -1,35 +1,35 @@
 """Runs that were stopped and gone on with, in a file a piece: put together, so that nobody counts them twice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from descentcast.trajectories.readers import Record, Series, Source
 
 Named = tuple[Source, str, Record]
-RESUMES = "W&B"  # A run of one id that begins again is the same run there.
+WANDB = "W&B"  # A run of one id that begins again is the same run there.
+FROM_THE_START = "distance"  # What a recorder measures from where the piece began.
 
 
 def rejoined(found: Sequence[Named]) -> list[Named]:
-    """Return runs with the pieces of a W&B run that was resumed joined to its first.
+    """Return runs with the pieces of a run that was resumed joined to its first.
 
-    Pieces have one id and folders beside each other, and each begins after the one before it began. From its first step
-    on the later piece counts, for every quantity: what was logged between the checkpoint and the crash is left out.
-    Where columns were asked for, its first step is the first that these have.
+    Pieces of a W&B run have one id and folders beside each other; those of a recording of this package lie in one
+    folder and have the same name and arm. All others begin after the first. From its first step on a later piece
+    counts, for every quantity: what was logged between the checkpoint and the crash is left out. Where columns were
+    asked for, its first step is the first that these have.
     """
     pieces: dict[tuple[str, ...], list[Named]] = {}
-    for number, (source, name, record) in enumerate(found):
-        folder = str(Path(source.path).parent.parent)
-        key = (folder, record.key) if source.format == RESUMES and record.key else (str(number),)
-        pieces.setdefault(key, []).append((source, name, record))
+    for number, piece in enumerate(found):
+        pieces.setdefault(_whose(piece) or (str(number),), []).append(piece)
     joined = []
     for several in pieces.values():
-        several.sort(key=lambda piece: str(piece[0].path))  # W&B's folders are named by when they were made.
+        several.sort(key=_when)
         begins = [_begin(record) for _, _, record in several]
-        if all(a < b for a, b in pairwise(begins)):
+        if all(begin > begins[0] for begin in begins[1:]):
             source, name, record = several[0]
             for begin, (_, _, later) in zip(begins[1:], several[1:], strict=True):
                 record = _joined(record, later, begin)
@@ -37,6 +37,21 @@ def rejoined(found: Sequence[Named]) -> list[Named]:
         else:
             joined += several
     return joined
+
+
+def _whose(piece: Named) -> tuple[str, ...] | None:
+    """Return what pieces of one run have in common, None where a run is never in pieces."""
+    source, _, record = piece
+    folder = Path(source.path).parent
+    if source.format == WANDB and record.key:
+        return (WANDB, str(folder.parent), record.key)
+    return ("recording", str(folder), record.run, record.arm or "") if record.piece else None
+
+
+def _when(piece: Named) -> tuple[int, int, str]:
+    """Return what pieces are sorted by: W&B's folders are named by when they were made, recordings numbered."""
+    source, _, record = piece
+    return (record.piece, _begin(record) if record.piece else 0, str(source.path))
 
 
 def _begin(record: Record) -> int:
@@ -53,6 +68,21 @@ def _joined(first: Record, later: Record, begin: int) -> Record:
         values = np.concatenate([a.values[kept] if len(a.values) else a.values, b.values])
         steps = np.concatenate([a.steps[kept], b.steps])
         series[name] = Series(steps, values, a.fault or b.fault, a.aside or b.aside, a.note or b.note)
-    note = f"resumed at step {begin}" + (f": {dropped} rows of before were left out" if dropped else "")
-    notes = (*first.notes, *later.notes, note)
-    return replace(first, series=series, setting={**first.setting, **later.setting}, notes=notes)
+    notes = (*first.notes, *later.notes, f"resumed at step {begin}{_left_out(dropped)}")
+    if later.piece and FROM_THE_START in series:
+        note = "measured from where each piece began"
+        series[FROM_THE_START] = replace(series[FROM_THE_START], aside=True, note=note)
+    return replace(first, series=series, setting=_setting(first, later), notes=notes)
+
+
+def _left_out(rows: int) -> str:
+    return f": {rows} rows of before were left out" if rows else ""
+
+
+def _setting(first: Record, later: Record) -> Mapping[str, Any]:
+    """Return what is known of both pieces: of a W&B run as it is now, of a recording as it began."""
+    if not later.piece:
+        return {**first.setting, **later.setting}
+    found = {**later.setting, **first.setting}
+    changed = first.setting.get("step") != later.setting.get("step")
+    return found | ({"schedule": "column step_size"} if changed and "schedule" in found else {})

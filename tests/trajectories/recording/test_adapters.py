@@ -77,6 +77,43 @@ def test_lightning(tmp_path):
     assert back.arm == "A"
 
 
+def test_lightning_resumed_by_the_same_script_is_one_run(tmp_path):
+    lightning = pytest.importorskip("lightning.pytorch")
+    losses = []
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Linear(3, 1)
+
+        def training_step(self, batch, index):
+            loss = nn.functional.mse_loss(self.network(batch[0]), batch[1])
+            losses.append(loss.item())
+            return loss
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def script(steps: int, checkpoint=None) -> None:
+        trainer = lightning.Trainer(
+            max_steps=steps,
+            callbacks=[dc.recording.LightningRecorder(["loss"], path=tmp_path / "runs" / "a.jsonl")],
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(Module(), torch.utils.data.DataLoader(data(20), batch_size=5), ckpt_path=checkpoint)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+
+    script(4)
+    script(10, tmp_path / "last.ckpt")
+    (run,) = dc.read(tmp_path / "runs")
+    assert (run.run, run.steps.tolist(), run.values[:, 0].tolist()) == ("a", list(range(10)), pytest.approx(losses))
+
+
 def test_hugging_face(tmp_path):
     transformers = pytest.importorskip("transformers")
     config = transformers.LlamaConfig(

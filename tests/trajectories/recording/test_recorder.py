@@ -1,6 +1,8 @@
 """Loops as people write them, recorded without a change; every value against what the loop itself computed."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -310,6 +312,25 @@ def test_bad_arguments_are_named(arguments, message):
         dc.record(torch.optim.SGD(model.parameters(), lr=0.1), model, **arguments),
     ):
         pass
+
+
+def test_copies_of_the_model_are_not_listened_to():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    inputs = torch.ones(5, 3)
+    with dc.record(optimizer, model) as recorder:
+        copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        for other in copies:
+            torch.testing.assert_close(other(torch.ones(2, 3)), model(inputs)[:2])
+        recorder._batches.clear()  # Of the model's own call just now.
+        for other in copies:
+            other(inputs)
+        assert recorder._batches == []
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(inputs).square().mean().backward()
+            optimizer.step()
+    assert recorder.trajectory().setting["batch"] == 5
 
 
 def test_misuse_is_named(tmp_path):

@@ -23,7 +23,9 @@ def with_setting(path: Path, records: Sequence[Record]) -> list[Record]:
     series = {name: replace(points, aside=name in aside) for name, points in records[0].series.items()}
     name = str(content.get("run") or records[0].run)
     labels = {**setting, "arm": arm}
-    return [replace(records[0], run=name, series=series, setting=setting, labels=labels, arm=arm and str(arm))]
+    piece = found if isinstance(found := content.get("piece"), int) and found > 0 else 1
+    known = replace(records[0], run=name, series=series, setting=setting, labels=labels, arm=arm and str(arm))
+    return [replace(known, piece=piece)]
 
 
 def _aside(content: dict[str, Any], record: Record) -> set[str]:

@@ -48,6 +48,7 @@ class Record:
         notes: What reading the file mended or left out.
         key: What tells runs of one name apart.
         arm: Its arm, where the recorder of this package noted one.
+        piece: Which piece it is of a recording that was resumed, from 1; 0 of what is no recording.
     """
 
     run: str
@@ -57,6 +58,7 @@ class Record:
     notes: tuple[str, ...] = ()
     key: str = ""
     arm: str | None = None
+    piece: int = 0
 
 
 class Points:

@@ -33,24 +33,30 @@ class RowFile:
     """The files of a recording that is being made.
 
     Args:
-        path: Where the rows go; must end in `.jsonl`, must not exist yet.
+        path: Where the rows go; must end in `.jsonl`.
+        begin: The step of the first row. A recording that is there and began before is gone on with, in a file beside
+            it: `a.2.jsonl`, `a.3.jsonl`, ... after `a.jsonl`.
 
     Raises:
-        ArgumentError: A path of another kind, or a file that is already there.
+        ArgumentError: A path of another kind, or a file that is already there and did not begin before.
         DataError: A file that cannot be made.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+    def __init__(self, path: str | Path, begin: int = 0) -> None:
+        self.path, self.piece = Path(path).expanduser(), 1
         if self.path.suffix != ROWS:
             raise ArgumentError(f"path == {str(path)!r}, must end in {ROWS}")
+        resumed = begin > 0 and _began_before(self.path, begin)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
-        except FileExistsError:
-            raise ArgumentError(f"path == {str(path)!r} is already there, recordings are not overwritten") from None
+            while (file := _made(self.path)) is None:
+                if not resumed:
+                    raise ArgumentError(f"path == {str(path)!r} is already there, recordings are not overwritten")
+                self.piece += 1
+                self.path = self.path.with_name(f"{Path(path).stem}.{self.piece}{ROWS}")
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        self._file = file
         self.closed = False
         self._waiting: list[bytes] = []
         self._size = 0
@@ -100,6 +106,24 @@ class RowFile:
         while done < len(data):
             done += os.write(self._file, data[done:])
         self._size += done
+
+
+def _made(path: Path) -> int | None:
+    """Return the descriptor of a new file, None where one is there."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+    except FileExistsError:
+        return None
+
+
+def _began_before(path: Path, begin: int) -> bool:
+    """Return whether the first row of a recording that is there is of an earlier step."""
+    try:
+        with path.open("rb") as file:
+            first = json.loads(file.readline())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and isinstance(step := first.get(STEP), int) and step < begin
 
 
 def setting_path(path: Path) -> Path:

@@ -48,13 +48,15 @@ class Recorder:
             projections), `"alpha"` (heavy-tail exponent of each layer) and single weights as `"fc.weight[0,1]"`.
         every: Record every so many-th step.
         path: A file to write rows to as they come, ending in `.jsonl`; the settings go beside it. In memory only by
-            default. `read` reads it back.
+            default. `read` reads it back. Where it is there and `first_step` is after its first row, the recording
+            goes on in a file beside it (`a.2.jsonl` after `a.jsonl`); `read` of the folder makes one run of both.
         run: What the run is called; the file's name by default.
         arm: The arm of a trial that the run belongs to.
         setting: What is to be known of the run besides the optimizer's class and options, the step size, torch's seed
             and, where it can be told from the first step, the batch size. Yours win.
         chunk: How many rows are written at once; a killed process loses at most those. After 5 seconds fewer are.
-        first_step: The step of the first row, for a training that is resumed.
+        first_step: The step of the first row, for a training that is resumed. `"distance"` is then the distance from
+            where it was resumed.
 
     Raises:
         ArgumentError: Arguments of the wrong kind, an unknown observable or parameter, a file that is already there.
@@ -139,7 +141,7 @@ class Recorder:
         )
         self._weights = list(parameters.values())
         self._hears = any(meter.moment == "gradients" for meter in meters)
-        self._forward = self._model.register_forward_pre_hook(self._see_batch, with_kwargs=True)
+        self._forward = self._model.register_forward_pre_hook(_OwnHook(self._see_batch), with_kwargs=True)
         after = self._optimizer.register_step_post_hook(self._after)
         self._endings = [self._look_away, self._forward.remove, after.remove]
         if self._session.due:
@@ -289,6 +291,23 @@ class Recorder:
 
 
 record = Recorder
+
+
+class _OwnHook:
+    """A hook that copies of the model have without effect: deep copies and pickles are not of this training."""
+
+    def __init__(self, call: Callable[[Any, tuple, dict], None]) -> None:
+        self._call = call
+
+    def __call__(self, model: Any, arguments: tuple, named: dict) -> None:
+        self._call(model, arguments, named)
+
+    def __reduce__(self) -> tuple:
+        return (_OwnHook, (_nothing,))
+
+
+def _nothing(model: Any, arguments: tuple, named: dict) -> None:
+    pass
 
 
 def observables_of(given: Sequence[Given]) -> list[Any]:

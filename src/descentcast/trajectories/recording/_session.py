@@ -75,7 +75,7 @@ class Session:
         self._schedule: dict[str, Any] = {}
         self._rows = 0
         self._since = time.monotonic()
-        self._file = RowFile(path) if path is not None else None
+        self._file = RowFile(path, state.step) if path is not None else None
         self._finished = False
         self._said: dict[str, Any] | None = None
         atexit.register(self.close, False)
@@ -192,6 +192,7 @@ class Session:
         content = {
             "version": VERSION,
             "run": self._run,
+            "piece": file.piece,
             "arm": self._arm,
             "columns": self._usual,
             "finished": self._finished,
