@@ -26,6 +26,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "descentcast"
         (np.arange(7) % 2 == 0, "<7 of False, True>"),
         (np.array(["visited", "completed"] * 50), "<100 of 'completed', 'visited'>"),
         (1 / 3, "0.333333"),
+        (1 / 3 + 2j / 3, "0.333333+0.666667j"),
         ((1,), "(1,)"),
         ([1, (2, 3)], "[1, (2, 3)]"),
         ({"lr": 0.1, "opt": "adam"}, "{'lr': 0.1, 'opt': 'adam'}"),

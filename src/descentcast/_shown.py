@@ -43,7 +43,7 @@ def described(value: Any) -> str:
         left, right = "()" if isinstance(value, tuple) else "[]"
         alone = "," if isinstance(value, tuple) and len(value) == 1 else ""
         return left + _several([described(item) for item in value]) + alone + right
-    text = f"{value:g}" if isinstance(value, float) else repr(value)
+    text = f"{value:g}" if isinstance(value, float | complex) else repr(value)
     return text if len(text) <= LONGEST or isinstance(value, Shown) else f"{text[: LONGEST - 3]}..."
 
 

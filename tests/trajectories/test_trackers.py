@@ -236,6 +236,7 @@ def test_mlflow_database_and_folder(tmp_path):
         first, _ = check(path)
         assert dict(first.setting) == {"lr": "0.1", "opt": "adam"}
         assert arms(path, "opt") == {"adam-1": "adam", "sgd-1": "sgd"}
+        assert arms(path, "experiment") == {"adam-1": "Default", "sgd-1": "Default"}
         assert {tuple(run.steps) for run in read(path, columns=["loss", "acc"])} == {(0, 30), (0, 1)}
 
 

@@ -58,9 +58,11 @@ class JointView(Shown):
         """Return the code of each state, shape (..., D) to (...).
 
         Raises:
-            ArgumentError: A coordinate outside its range: it is never clipped.
+            ArgumentError: A coordinate outside its range (it is never clipped), or another number of coordinates.
         """
         states = _checks.numeric("states", states)
+        if states.shape[-1:] != (len(self.views),):
+            raise ArgumentError(f"states have shape {states.shape}, must have {len(self.views)} on the last axis")
         codes = [view.encode(states[..., i]) for i, view in enumerate(self.views)]
         return np.ravel_multi_index(tuple(codes), self.shape)
 

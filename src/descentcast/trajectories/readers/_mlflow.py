@@ -54,9 +54,15 @@ def is_mlflow_run(folder: Path) -> bool:
 
 def started(folder: Path) -> int:
     """Return when a run of the file store began, in milliseconds; 0 where it does not say."""
-    lines = [line.partition(":") for line in _text(folder / "meta.yaml").splitlines()]
-    times = [value.strip() for key, _, value in lines if key.strip() == "start_time"]
-    return int(times[0]) if times and times[0].isdecimal() else 0
+    time = _said(folder, "start_time")
+    return int(time) if time.isdecimal() else 0
+
+
+def _said(folder: Path, key: str) -> str:
+    """Return what a folder's `meta.yaml` says under a key, empty where it says nothing."""
+    meta = folder / "meta.yaml"
+    lines = [line.partition(":") for line in _text(meta).splitlines()] if meta.is_file() else []
+    return next((value.strip().strip("'\"") for name, _, value in lines if name.strip() == key), "")
 
 
 def read_mlflow_folder(folder: Path) -> list[Record]:
@@ -77,7 +83,8 @@ def read_mlflow_folder(folder: Path) -> list[Record]:
         {f.relative_to(folder / kind).as_posix(): _text(f) for f in sorted((folder / kind).rglob("*")) if f.is_file()}
         for kind in ("params", "tags")
     )
-    return [record_of(tags.get(RUN_NAME), series, parameters, tags, folder.parent.name, folder.name, tuple(notes))]
+    experiment = _said(folder.parent, "name") or folder.parent.name
+    return [record_of(tags.get(RUN_NAME), series, parameters, tags, experiment, folder.name, tuple(notes))]
 
 
 def _metric(file: Path) -> tuple[Series, bool]:
