@@ -125,6 +125,28 @@ def test_tensorboard_a_resumed_run_forgets_what_it_did_after_its_checkpoint(tmp_
     assert run.notes == ("loss: 4 points after the step at which the run was resumed are left out",)
 
 
+def test_tensorboard_a_purge_step_holds_for_every_tag(tmp_path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    for number, (first, last, purge) in enumerate(((0, 10, None), (6, 10, 6))):
+        with SummaryWriter(str(tmp_path), purge_step=purge, filename_suffix=f".{number}") as writer:
+            for step in range(first, last):
+                writer.add_scalar("loss", number, step)
+                if step % 4 == 1:  # Of the second session first at 9, of the first at 5 and 9.
+                    writer.add_scalar("accuracy", number, step)
+                if not number:
+                    writer.add_scalar("warmup", number, step)
+        written = next(path for path in tmp_path.iterdir() if path.name.endswith(f".{number}"))
+        written.rename(tmp_path / f"events.out.tfevents.{number}")  # Names of one second do not tell which was first.
+    for tag, steps, values in (
+        ("loss", range(10), [0] * 6 + [1] * 4),
+        ("accuracy", (1, 5, 9), (0, 0, 1)),
+        ("warmup", range(6), [0] * 6),
+    ):
+        [run] = read(tmp_path, [tag])
+        assert (run.steps.tolist(), run.values[:, 0].tolist()) == (list(steps), list(values))
+
+
 def test_event_records_stop_at_damage_and_take_every_kind_of_nan():
     def framed(body):
         def checksum(part):
