@@ -12,25 +12,27 @@ from descentcast.trajectories.readers import Record, Series, Source
 Named = tuple[Source, str, Record]
 WANDB = "W&B"  # A run of one id that begins again is the same run there.
 FROM_THE_START = "distance"  # What a recorder measures from where the piece began.
+CONSTANT, STEP_SIZE = "constant", "step_size"  # What a recorder says of a schedule, and where else it is.
 
 
 def rejoined(found: Sequence[Named]) -> list[Named]:
     """Return runs with the pieces of a run that was resumed joined to its first.
 
-    Pieces of a W&B run have one id and folders beside each other; those of a recording of this package lie in one
-    folder and have the same name and arm. All others begin after the first. From its first step on a later piece
-    counts, for every quantity: what was logged between the checkpoint and the crash is left out. Where columns were
-    asked for, its first step is the first that these have.
+    Pieces of a W&B run have one id and folders beside each other; those of a recording of this package are numbered by
+    the recorder, `a.2.jsonl` after `a.jsonl`. All others begin after the first; those in which nothing was recorded are
+    left out. From its first step on a later piece counts, for every quantity: what was logged between the checkpoint
+    and the crash is left out. Where columns were asked for, its first step is the first that these have.
     """
     pieces: dict[tuple[str, ...], list[Named]] = {}
     for number, piece in enumerate(found):
         pieces.setdefault(_whose(piece) or (str(number),), []).append(piece)
     joined = []
     for several in pieces.values():
-        several.sort(key=_when)
+        several = sorted(filter(_begun, several), key=_when) or several[:1]
         begins = [_begin(record) for _, _, record in several]
         if all(begin > begins[0] for begin in begins[1:]):
             source, name, record = several[0]
+            record = _alone(source, record) if len(several) == 1 else record
             for begin, (_, _, later) in zip(begins[1:], several[1:], strict=True):
                 record = _joined(record, later, begin)
             joined.append((source, name, record))
@@ -42,16 +44,35 @@ def rejoined(found: Sequence[Named]) -> list[Named]:
 def _whose(piece: Named) -> tuple[str, ...] | None:
     """Return what pieces of one run have in common, None where a run is never in pieces."""
     source, _, record = piece
-    folder = Path(source.path).parent
+    folder, stem = Path(source.path).parent, Path(source.path).stem
     if source.format == WANDB and record.key:
         return (WANDB, str(folder.parent), record.key)
-    return ("recording", str(folder), record.run, record.arm or "") if record.piece else None
+    return ("recording", str(folder), _first_stem(stem, record.piece)) if record.piece else None
 
 
-def _when(piece: Named) -> tuple[int, int, str]:
+def _first_stem(stem: str, piece: int) -> str:
+    """Return the name of the first file of a recording."""
+    return stem.removesuffix(f".{piece}") if piece > 1 else stem
+
+
+def _alone(source: Source, record: Record) -> Record:
+    """Return a recording that is read by itself, with a note where it goes on in a file that is not read."""
+    if not record.piece:
+        return record
+    path = Path(source.path)
+    after = path.with_name(f"{_first_stem(path.stem, record.piece)}.{record.piece + 1}{path.suffix}")
+    notes = (f"goes on in {after.name}, which is not read",) if after.exists() else ()
+    return replace(record, notes=(*record.notes, *notes))
+
+
+def _begun(piece: Named) -> bool:
+    return any(len(series.steps) for series in piece[2].series.values())
+
+
+def _when(piece: Named) -> tuple[int, str]:
     """Return what pieces are sorted by: W&B's folders are named by when they were made, recordings numbered."""
     source, _, record = piece
-    return (record.piece, _begin(record) if record.piece else 0, str(source.path))
+    return (record.piece, str(source.path))
 
 
 def _begin(record: Record) -> int:
@@ -84,5 +105,6 @@ def _setting(first: Record, later: Record) -> Mapping[str, Any]:
     if not later.piece:
         return {**first.setting, **later.setting}
     found = {**later.setting, **first.setting}
-    changed = first.setting.get("step") != later.setting.get("step")
-    return found | ({"schedule": "column step_size"} if changed and "schedule" in found else {})
+    schedules = {piece.setting["schedule"] for piece in (first, later) if "schedule" in piece.setting}
+    changed = first.setting.get("step") != later.setting.get("step") or schedules != {CONSTANT}
+    return found | ({"schedule": f"column {STEP_SIZE}"} if schedules and changed else {})

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import descentcast as dc
-from descentcast.errors import ArgumentError
+from descentcast.errors import ArgumentError, DataError
 
 
 class Training:
@@ -65,25 +65,49 @@ def test_more_pieces_than_digits_are_in_order(tmp_path):
     np.testing.assert_array_equal(run.values, whole(steps=24).values)
 
 
-def test_pieces_in_files_of_other_names_are_told_by_the_name_of_the_run(tmp_path):
+def test_runs_of_one_name_are_told_apart_by_their_files(tmp_path):
+    for name in ("seed1.jsonl", "seed2.jsonl"):
+        training = Training()
+        training.record(tmp_path / name, 6, run="same")
+        training.record(tmp_path / name, 4, run="same")
+    found = dc.read(tmp_path)
+    assert [(len(run), run.steps[-1]) for run in found] == [(10, 9), (10, 9)]
+    branches = tmp_path / "branches"
     training = Training()
-    training.record(tmp_path / "z.jsonl", 8, run="seed 1")
-    training.record(tmp_path / "b.jsonl", 12, run="seed 1")
-    Training().record(tmp_path / "c.jsonl", 20, run="seed 2")
-    first, second = sorted(dc.read(tmp_path), key=lambda run: run.run)
-    assert (first.run, second.run) == ("seed 1", "seed 2")
-    np.testing.assert_array_equal(first.values, second.values)
-
-
-def test_runs_of_one_name_that_begin_together_or_lie_apart_stay_apart(tmp_path):
+    training.record(branches / "pretrained.jsonl", 6, run="same")
     for name in ("a.jsonl", "b.jsonl"):
-        Training().record(tmp_path / name, 6, run="same")
-    assert len(dc.read(tmp_path)) == 2
+        copy.deepcopy(training).record(branches / name, 4, run="same")
+    assert sorted(len(run) for run in dc.read(branches)) == [4, 4, 6]
+
+
+def test_a_piece_in_which_nothing_was_recorded_stops_nobody(tmp_path):
+    training, path = Training(), tmp_path / "a.jsonl"
+    training.record(path, 6)
+    (tmp_path / "a.2.jsonl").touch()  # Of a process that was killed before its first chunk.
+    training.record(path, 6)
+    (tmp_path / "b.jsonl").touch()
+    found = dc.read(tmp_path)
+    np.testing.assert_array_equal(found[0].values, whole(steps=12).values)
+    assert found.notes == ("b: 0 recorded step(s): left out",)
+    with pytest.raises(DataError, match=r"^b: 0 recorded step\(s\), at least 2 are needed$"):
+        dc.read(tmp_path / "b.jsonl")
+
+
+def test_a_first_piece_without_rows_is_gone_on_with(tmp_path):
+    (tmp_path / "a.jsonl").touch()
     training = Training()
     training.run(3)
-    training.record(tmp_path / "other" / "a.jsonl", 6, run="same")
-    training.record(tmp_path / "c.jsonl", 6, run="same", arm="another")
-    assert len(dc.read(tmp_path)) == 4
+    training.record(tmp_path / "a.jsonl", 5)
+    (run,) = dc.read(tmp_path)
+    assert (run.run, run.steps.tolist()) == ("a", [3, 4, 5, 6, 7])
+
+
+def test_a_file_that_is_read_by_itself_says_where_it_goes_on(tmp_path):
+    training, path = Training(), tmp_path / "a.jsonl"
+    training.record(path, 6)
+    training.record(path, 6)
+    (run,) = dc.read(path)
+    assert (len(run), run.notes) == (6, ("goes on in a.2.jsonl, which is not read",))
 
 
 def test_a_step_size_that_was_changed_is_no_constant_schedule(tmp_path):
@@ -94,6 +118,18 @@ def test_a_step_size_that_was_changed_is_no_constant_schedule(tmp_path):
     (run,) = dc.read(tmp_path, ["loss", "step_size"])
     assert (run.setting["step"], run.setting["schedule"]) == (0.1, "column step_size")
     assert [float(rate) for rate, _ in itertools.groupby(run.values[:, 1])] == [0.1, 0.01]
+
+
+def test_a_step_size_that_falls_in_a_later_piece_is_no_constant_schedule(tmp_path):
+    training, path = Training(), tmp_path / "a.jsonl"
+    training.record(path, 4)
+    with dc.record(training.optimizer, training.model, path=path, first_step=training.step):
+        training.run(4)
+        training.optimizer.param_groups[0]["lr"] = 0.01
+        training.run(4)
+    training.record(path, 4)
+    (run,) = dc.read(tmp_path, ["loss", "step_size"])
+    assert (run.setting["step"], run.setting["schedule"]) == (0.1, "column step_size")
 
 
 def test_the_distance_of_a_piece_is_no_coordinate_of_the_run(tmp_path):

@@ -28,6 +28,12 @@ def with_setting(path: Path, records: Sequence[Record]) -> list[Record]:
     return [replace(known, piece=piece)]
 
 
+def nothing_yet(path: Path) -> Record:
+    """Return the record of an empty file: of a recording that has only just begun."""
+    number = path.stem.rpartition(".")[2]
+    return Record("", {}, piece=int(number) if number.isdecimal() and number != path.stem else 1)
+
+
 def _aside(content: dict[str, Any], record: Record) -> set[str]:
     """Return what is no coordinate unless asked for: step sizes, and what was not measured at every recorded step."""
     names = content.get("columns")

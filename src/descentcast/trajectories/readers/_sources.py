@@ -17,7 +17,7 @@ from descentcast.trajectories.readers._mlflow_server import address_of, read_mlf
 from descentcast.trajectories.readers._optuna import TABLES as OPTUNA
 from descentcast.trajectories.readers._optuna import read_optuna
 from descentcast.trajectories.readers._parquet import read_parquet
-from descentcast.trajectories.readers._recorded import with_setting
+from descentcast.trajectories.readers._recorded import nothing_yet, with_setting
 from descentcast.trajectories.readers._records import Record, shown, well_formed
 from descentcast.trajectories.readers._sqlite import MAGIC, database, tables
 from descentcast.trajectories.readers._tables import NAME, RUN, one_run_each, runs_of
@@ -94,6 +94,8 @@ class Source:
             return DATABASES[self.format][1](file)
         if self.format in TREES:
             return TREES[self.format](self.files)
+        if file.suffix.lower() == ".jsonl" and not file.stat().st_size:
+            return [nothing_yet(file)]
         table, notes = TABULAR[file.suffix.lower()](file, [RUN, NAME, *([arm] if arm else [])])
         records = runs_of(table, file, arm, notes)
         if RUN not in table:

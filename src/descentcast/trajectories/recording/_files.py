@@ -117,10 +117,11 @@ def _made(path: Path) -> int | None:
 
 
 def _began_before(path: Path, begin: int) -> bool:
-    """Return whether the first row of a recording that is there is of an earlier step."""
+    """Return whether the first row of a recording that is there is of an earlier step, or there is no row yet."""
     try:
         with path.open("rb") as file:
-            first = json.loads(file.readline())
+            line = file.readline()
+        first = json.loads(line) if line else {STEP: -1}
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(first, dict) and isinstance(step := first.get(STEP), int) and step < begin
