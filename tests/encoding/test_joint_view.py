@@ -40,3 +40,5 @@ def test_what_does_not_fit_is_named():
         JointView((View(0.0, 1.0), View(0.0, 1.0))).encode([[0.5, 1.5]])
     with pytest.raises(ArgumentError, match=r"states have shape \(1, 3\), must have 2 on the last axis"):
         JointView((View(0.0, 1.0), View(0.0, 1.0))).encode([[0.5, 0.5, 0.5]])
+    with pytest.raises(ArgumentError, match="views have 20 digits together, must be at most 18"):
+        JointView((View(0.0, 1.0, 2),) * 10)

@@ -148,3 +148,14 @@ def test_bad_input_is_named():
         found.recalibration()
     with pytest.raises(ArgumentError, match="lag == 2"):
         found.recalibration(lag=2)
+
+
+def test_kernels_of_several_coordinates_together_are_refused_by_name():
+    class Together(Known):
+        def fit(self, trajectories, edges=None):
+            self.kernel_ = object()
+            return self
+
+    runs = Trajectories.from_arrays([np.random.default_rng(i).normal(size=60) for i in range(3)])
+    with pytest.raises(ArgumentError, match="estimator makes a object, must make kernels of one coordinate each"):
+        calibration(Together(), runs)

@@ -168,3 +168,9 @@ def test_bad_input_is_named(lengths, distances, said):
 def test_a_floor_needs_a_length_more():
     with pytest.raises(ArgumentError, match="at least 4"):
         scaling_law([1, 2, 3], [3, 2, 1], floor=True)
+
+
+def test_seeds_whose_means_have_no_logarithm_leave_no_interval():
+    found = scaling_law([10, 20, 40], [[0, 1, 0.5], [1, 0, 0.4]])
+    assert np.isnan(found.interval).all()
+    assert any("of resampled seeds have a mean of zero" in note for note in found.notes)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 import descentcast as dc
 from descentcast.errors import ArgumentError
-from descentcast.forecasts._settings import _crossing
+from descentcast.forecasts._settings import _crossing, _edge
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,33 @@ def test_momentum_is_said_to_be_an_approximation(runs):
 
 def test_where_a_curve_crosses_a_half():
     assert _crossing(np.log([1.0, 2.0, 4.0]), np.array([0.0, 0.25, 0.75])) == pytest.approx(2 * np.sqrt(2))
-    assert np.isnan(_crossing(np.log([1.0, 2.0]), np.array([0.0, 0.2])))
-    assert np.isnan(_crossing(np.log([1.0, 2.0]), np.array([0.6, 0.9])))
+    assert _crossing(np.log([1.0, 2.0]), np.array([0.0, 0.2])) == np.inf
+    assert _crossing(np.log([1.0, 2.0]), np.array([0.6, 0.9])) == 0
+
+
+def test_resampled_runs_whose_edge_lies_beyond_the_factors_count():
+    shares = {(1.0, 1.0): np.zeros((5, 1)), (2.0, 1.0): np.array([[0.75], [0.6], [0.4], [0.75], [0.75]])}
+    edge = _edge(shares, [1.0, 2.0], 1.0, np.array([0.5]), 0)
+    assert edge["step_factor"] == pytest.approx(2 ** (2 / 3))
+    assert (edge["low"], edge["high"]) == (pytest.approx(2 ** (2 / 3)), np.inf)
+    shares[1.0, 1.0] = np.array([[0.0], [0.6], [0.0], [0.0], [0.0]])
+    assert _edge(shares, [1.0, 2.0], 1.0, np.array([0.5]), 0)["low"] == 0
+
+
+def test_what_makes_settings_of_runs_an_approximation_is_said(runs):
+    def notes(*given):
+        made = dc.Trajectories(tuple(given))
+        return " ".join(dc.forecast_settings(made, [1.0], 5, estimator=dc.AutoregressiveKernel(), replicates=0).notes)
+
+    def run(every=1, offset=0, **setting):
+        values = runs[0].values[offset::every]
+        return dc.Trajectory(values, runs.names, np.arange(len(values)) * every, setting=setting)
+
+    assert "rescaled as if" not in notes(run(step=0.1, batch="full"))
+    assert "the kernel is of 10 steps at once" in notes(run(10), run(10, 3))
+    assert "recorded every 1 to 10 steps" in notes(run(10), run())
+    assert "different settings of step," in notes(run(step=0.1), run(step=1.0))
+    assert "followed a schedule (column step_size)" in notes(run(step=0.1, schedule="column step_size"))
 
 
 def test_bad_input(runs):
@@ -97,6 +122,7 @@ def test_bad_input(runs):
         (two, {}, "must have one"),
         (runs, {"bounds": (-1, 1)}, "must hold"),
         (runs, {"estimator": 2}, "estimator"),
+        (runs, {"step_factors": iter(())}, "one factor"),
         (kernel, {"bounds": (-1, 1)}, "are for runs"),
         ("runs", {}, "fitted is a str"),
     ):

@@ -1,5 +1,6 @@
 """Phases and kernels of phases, against schedules that are known and products of matrices that are known."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import descentcast as dc
 from descentcast.errors import ArgumentError, DataError
+from descentcast.kernels import Evidence
 from descentcast.kernels._change_points import SHORTEST, change_points
 from descentcast.kernels._phases import SHORTEST as SHORTEST_PHASE
 from descentcast.kernels._phases import cut_at
@@ -261,6 +263,20 @@ def test_mass_is_kept(schedule, steps):
     density, overflow = dc.PhasedKernel(kernels, schedule).propagate(np.eye(8), steps)
     assert_allclose(density.sum(axis=2) + overflow.sum(axis=2), 1, atol=1e-12)
     assert (np.diff(overflow, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("last", ["extrapolated", "visited"])
+def test_occupation_is_by_the_kernel_that_makes_each_step(last):
+    edges = np.linspace(-4, 4, 41)
+    kernel = dc.problems.Quadratic().kernel(edges)
+    sources = ["visited", "extrapolated"]
+    first, second = (
+        replace(kernel, evidence=Evidence.uniform(source, 40)) for source in sorted(sources, key=lambda s: s == last)
+    )
+    found = dc.forecast(dc.PhasedKernel((first, second), [0] * 9 + [1]), [0.1, 1.0], steps=10)
+    shares = found.occupation.pivot(index="start", columns="source", values="share")
+    assert_allclose(shares[last], 0.1)
+    assert_allclose(shares.sum(axis=1), 1)
 
 
 def test_bad_input():

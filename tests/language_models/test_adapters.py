@@ -123,6 +123,37 @@ def test_a_model_with_its_adapter_reads_runs_and_has_another_fingerprint(adapter
     assert frozen.fingerprint != trained.fingerprint
 
 
+def test_the_same_weights_read_in_another_way_have_another_fingerprint(tmp_path):
+    network, tokenizer = tiny_llama(20), make_tokenizer(ONE_DIGIT, 1)
+    found = set()
+    for name, theta in (("a", 10_000.0), ("b", 10_000.0), ("c", 500.0)):
+        network.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        config["rope_parameters"] = {"rope_type": "default", "rope_theta": theta}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+        found.add(load_model(tmp_path / name).fingerprint)
+    assert len(found) == 2
+
+
+def test_a_config_that_fits_no_model_is_a_model_error(tmp_path):
+    tiny_llama(20).save_pretrained(tmp_path)
+    make_tokenizer(ONE_DIGIT, 1).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"num_attention_heads": 7}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(tmp_path)
+
+
+def test_an_adapter_without_its_scale_is_a_model_error(adapter):
+    folder, _ = adapter
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config.pop("lora_alpha")
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="lora_alpha == None, must be a number"):
+        merge_adapter(tiny_llama(20), folder, "tiny")
+
+
 def test_a_decoder_of_its_own_symbols_needs_no_tokenizer_and_knows_its_length(tmp_path):
     torch.manual_seed(0)
     config = LlamaConfig(

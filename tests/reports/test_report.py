@@ -130,3 +130,11 @@ def test_long_tables_say_what_they_leave_out_and_long_lists_are_for_the_json():
 )
 def test_cells(value, text):
     assert cell(value) == text
+
+
+def test_frames_and_numbers_of_numpy_are_written(tmp_path):
+    runs = dc.Trajectories((dc.Trajectory(np.arange(8.0), setting={"seed": np.int64(3)}),))
+    written = json.loads(dc.report(runs, tmp_path / "runs.json").read_text())
+    assert written[0]["runs"][0]["setting"] == {"seed": 3}
+    landing = dc.forecast(dc.LocalLinearKernel().fit(dc.problems.Quadratic().simulate([1.0], 40)), [0.5], 3).landing
+    assert "0.5" in dc.report(landing, tmp_path / "landing.html").read_text()

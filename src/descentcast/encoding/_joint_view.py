@@ -13,6 +13,8 @@ from descentcast._types import Cells
 from descentcast.encoding._view import View, draw_views
 from descentcast.errors import ArgumentError
 
+MOST_DIGITS = 18  # A code is an integer of 64 bits.
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class JointView(Shown):
@@ -38,6 +40,8 @@ class JointView(Shown):
         digits = {view.digits for view in self.views}
         if len(digits) != 1:
             raise ArgumentError(f"views have {sorted(digits)} digits, must be at least one view, all of as many digits")
+        if self.digits > MOST_DIGITS:
+            raise ArgumentError(f"views have {self.digits} digits together, must be at most {MOST_DIGITS}")
 
     @property
     def digits(self) -> int:

@@ -185,7 +185,10 @@ def _held_out(estimator: KernelEstimator, runs: Trajectories) -> list[_Piece]:
     def kernels(known: list[Trajectory]) -> tuple[TransitionKernel, ...]:
         fresh = type(estimator)(**estimator.get_params(deep=False))
         found = fresh.fit(Trajectories(tuple(known)), edges[0] if len(edges) == 1 else edges).kernel_
-        return (found,) if isinstance(found, TransitionKernel) else found
+        found = (found,) if isinstance(found, TransitionKernel) else found
+        if not isinstance(found, tuple):
+            raise ArgumentError(f"estimator makes a {type(found).__name__}, must make kernels of one coordinate each")
+        return found
 
     if len(runs) == 1:
         (run,) = runs

@@ -75,6 +75,10 @@ class Marginal(Shown):
                     "high": min(high[i, j], 1.0),
                 }
 
+    def visits_by_source(self) -> dict[str, np.ndarray]:
+        """Return how many of the steps are made by rows of each source of evidence, shape (m,) each."""
+        return visits(self.kernel, self.density[:, :-1].sum(axis=1))
+
     def quantiles(self, q: np.ndarray) -> np.ndarray:
         """Return quantiles of the law, uniform within cells, shape (m, steps + 1, len(q)); infinite in overflow.
 
@@ -263,3 +267,9 @@ def _interval(point: np.ndarray, resampled: np.ndarray) -> np.ndarray:
 
 def _quantile(values: np.ndarray) -> np.ndarray:
     return np.quantile(values, INTERVAL) if len(values) else np.full(2, np.nan)
+
+
+def visits(kernel: TransitionKernel, masses: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the mass, shape (m, n) over cells, that rests on rows of each source of a kernel's evidence."""
+    source = kernel.evidence.source
+    return {name: masses[:, source == name].sum(axis=1) for name in np.unique(source).tolist()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from descentcast.forecasts._basins import Basins
-from descentcast.forecasts._marginal import Marginal, from_starts, masses_of, start_laws
+from descentcast.forecasts._marginal import Marginal, from_starts, masses_of, start_laws, visits
 from descentcast.kernels import PhasedKernel
 
 
@@ -38,6 +38,16 @@ class PhasedMarginal(Marginal):
             law[:, t + 1] = np.where(inside, 0.0, alive[:, mask].sum(axis=1))
             alive[:, mask] = 0.0
         return law
+
+    def visits_by_source(self) -> dict[str, np.ndarray]:
+        """Return how many of the steps are made by rows of each source of evidence, each step by its own kernel."""
+        assert self.chain is not None
+        found: dict[str, np.ndarray] = {}
+        made = self.chain.schedule[np.minimum(np.arange(self.steps), len(self.chain.schedule) - 1)]
+        for i in np.unique(made):
+            for name, mass in visits(self.chain.kernels[i], self.density[:, :-1][:, made == i].sum(axis=1)).items():
+                found[name] = found.get(name, 0.0) + mass
+        return found
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return n paths a start, shape (m, n, steps + 1): uniform within cells, NaN once off the grid."""

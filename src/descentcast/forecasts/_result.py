@@ -235,11 +235,11 @@ def occupation(marginals: tuple[Marginal, ...]) -> list[dict[str, Any]]:
     """Return the rows of `Forecast.occupation`."""
     rows = []
     for m in marginals:
-        visits = m.density[:, :-1].sum(axis=1)
-        shares = visits / visits.sum(axis=1, keepdims=True)
-        for start, share in zip(m.starts.tolist(), shares, strict=True):
-            for source in np.unique(m.kernel.evidence.source).tolist():
-                resting = float(share[m.kernel.evidence.source == source].sum())
+        visits = m.visits_by_source()
+        total = np.sum(list(visits.values()), axis=0)
+        for i, start in enumerate(m.starts.tolist()):
+            for source, steps in sorted(visits.items()):
+                resting = float(steps[i] / total[i])
                 rows.append({"start": start, "coordinate": m.kernel.name, "source": source, "share": resting})
     return rows
 

@@ -15,6 +15,7 @@ from descentcast._types import RandomState
 from descentcast.errors import ArgumentError
 
 RESAMPLES = 400
+LOST = 0.05  # Of the resamples without a logarithm: more, and the others say nothing of the interval.
 LEVEL = 0.9
 # Floors that a fit starts from, as shares of the smallest distance: the sum of squares can have two minima.
 FIRST_FLOORS = (0.0, 0.5, 0.9, 0.99)
@@ -122,9 +123,12 @@ def scaling_law(
         raise ArgumentError(f"distances hold {d.min():g} with a smallest mean of {mean.min():g}, must not be negative")
     fit = _with_floor(n, mean) if floor else _without(n, mean[None])[0]
     interval = floor_interval = (np.nan, np.nan)
+    lost = 0.0
     if len(d) > 1:
         again = _resampled(n, d, fit, floor, _checks.generator(random_state))
-        interval, floor_interval = (_interval(fit[k], again[:, k], len(d)) for k in (1, 2))
+        lost = 1 - len(again) / RESAMPLES
+        if lost <= LOST:
+            interval, floor_interval = (_interval(fit[k], again[:, k], len(d)) for k in (1, 2))
         floor_interval = (max(floor_interval[0], 0.0), floor_interval[1]) if floor else (np.nan, np.nan)
     misfit = float(np.sqrt(np.mean((np.log(mean) - np.log(_law(fit, n))) ** 2)))
     return ScalingLaw(
@@ -137,7 +141,7 @@ def scaling_law(
         lengths=n,
         distances=mean,
         seeds=len(d),
-        notes=_notes(fit, misfit, n, mean, len(d), floor),
+        notes=(*_notes(fit, misfit, n, mean, len(d), floor), *_lost(lost)),
     )
 
 
@@ -209,6 +213,12 @@ def _notes(fit: np.ndarray, misfit: float, n: np.ndarray, mean: np.ndarray, seed
     if floor and fit[2] < 1e-3 * mean.min():
         notes.append("no floor is seen at these lengths")
     return tuple(notes)
+
+
+def _lost(share: float) -> tuple[str, ...]:
+    if share <= LOST:
+        return ()
+    return (f"{share:.0%} of resampled seeds have a mean of zero, which has no logarithm: there is no interval",)
 
 
 def _plain(interval: tuple[float, float]) -> list[float] | None:

@@ -38,7 +38,8 @@ class SettingsForecast(Shown):
             quantiles are of the state at the horizon, infinite in what has left.
         forecasts: The forecast at each (step_factor, batch_factor).
         edges: batch_factor, start, step_factor, low, high: where the probability of divergence crosses 1/2, linear in
-            the logarithm of the step size; NaN where it does not within the grid. The edge of stability.
+            the logarithm of the step size; NaN where it does not within the grid. The edge of stability. `low` is 0,
+            or `high` infinite, where resampled runs have it beyond the factors.
         bounds: Beyond these a run has diverged.
         notes: What the numbers rest on, in words.
     """
@@ -88,7 +89,8 @@ def forecast_settings(
         replicates: How many resampled kernels intervals rest on; 0 for none.
 
     Raises:
-        ArgumentError: Factors that are not positive, runs of several coordinates, starts outside the bounds.
+        ArgumentError: Factors that are not positive, runs of several coordinates, an estimator of kernels of several,
+            starts outside the bounds.
 
     Examples:
         >>> import descentcast as dc
@@ -100,11 +102,11 @@ def forecast_settings(
         [0.0, 0.0, 1.0]
     """
     points = _checks.vector("starts", starts)
-    factors = [
-        (_checks.real("step_factors", s, low=0, open_low=True), _checks.real("batch_factors", b, low=0, open_low=True))
-        for b in _checks.several("batch_factors", batch_factors)
-        for s in _checks.several("step_factors", step_factors)
-    ]
+    by_step, by_batch = (
+        [_checks.real(name, factor, low=0, open_low=True) for factor in _checks.several(name, given)]
+        for name, given in (("step_factors", step_factors), ("batch_factors", batch_factors))
+    )
+    factors = [(step, batch) for batch in by_batch for step in by_step]
     if not factors:
         raise ArgumentError("step_factors and batch_factors must hold one factor each at least")
     count = _checks.integer("replicates", replicates, low=0)
@@ -132,16 +134,15 @@ def forecast_settings(
                     "start": start,
                     "step_factor": step,
                     "batch_factor": batch,
-                    "step": setting.get("step", np.nan) * step,
-                    "batch": setting.get("batch", np.nan) * batch,
+                    "step": _number(setting.get("step")) * step,
+                    "batch": _number(setting.get("batch")) * batch,
                     "divergence": gone[i],
                     "low": low[i],
                     "high": high[i],
                     **dict(zip(("q05", "q50", "q95"), quantiles[i].tolist(), strict=True)),
                 }
             )
-    edges = [_edge(shares, sorted(set(map(float, step_factors))), float(b), points, i)
-             for b in batch_factors for i in range(len(points))]  # fmt: skip
+    edges = [_edge(shares, sorted(set(by_step)), batch, points, i) for batch in by_batch for i in range(len(points))]
     return SettingsForecast(pd.DataFrame(rows), made, pd.DataFrame(edges), source.bounds, source.notes)
 
 
@@ -170,12 +171,16 @@ class _OfRuns:
         if self._hull[0] < self.bounds[0] or self._hull[1] > self.bounds[1]:
             raise ArgumentError(f"bounds == {self.bounds}, must hold runs and starts, {self._hull}")
         self._runs, self._starts, self._steps, self._estimator = runs, starts, steps, own
-        self.setting = dict(runs.setting)
+        gaps = sorted({int(gap) for run in runs for gap in np.diff(run.steps)})
+        self.setting = {**runs.setting, "stride": gaps[0]} if len(gaps) == 1 else dict(runs.setting)
+        mixed = f"rescaled as if a step at a time, runs were recorded every {gaps[0]} to {gaps[-1]} steps"
         rngs = np.random.default_rng(0).spawn(replicates)
         drawn = [redrawn([run.values for run in runs], rng) for rng in rngs]
         self._again = [Trajectories.from_arrays(d, names=runs.names, setting=runs.setting) for d in drawn]
         self.notes = (
             *caveats(self.setting),
+            *([mixed] if len(gaps) > 1 else []),
+            *(f"runs have different settings of {name}, factors are of all of them together" for name in _unlike(runs)),
             f"diverged: beyond [{self.bounds[0]:.4g}, {self.bounds[1]:.4g}], where no run has been",
         )
 
@@ -198,7 +203,8 @@ class _OfRuns:
 
     def _fit(self, runs: Trajectories, grid: np.ndarray, step: float, batch: float) -> TransitionKernel:
         kernel = type(self._estimator)(**self._estimator.get_params(deep=False)).fit(runs, grid).kernel_
-        assert isinstance(kernel, TransitionKernel)
+        if not isinstance(kernel, TransitionKernel):
+            raise ArgumentError(f"estimator makes a {type(kernel).__name__}, must make kernels of one coordinate each")
         return kernel.rescaled(step, batch)
 
 
@@ -231,19 +237,34 @@ def _edge(
 ) -> dict[str, float]:
     """Return where the probability of divergence crosses 1/2, and its interval over replicates."""
     curves = np.stack([shares[step, batch][:, i] for step in steps])
-    found = [_crossing(np.log(steps), curve) for curve in curves.T]
-    known = [f for f in found if np.isfinite(f)]
-    low, high = np.quantile(known, INTERVAL) if len(found) > 1 and known else (np.nan, np.nan)
-    return {"batch_factor": batch, "start": float(starts[i]), "step_factor": found[0], "low": low, "high": high}
+    found = np.array([_crossing(np.log(steps), curve) for curve in curves.T])
+    edge = found[0] if 0 < found[0] < np.inf else np.nan
+    low = high = np.nan
+    if len(found) > 1 and np.isfinite(found).all():
+        low, high = np.quantile(found, INTERVAL)
+    elif len(found) > 1:  # There is no line to infinity.
+        low, high = (np.quantile(found, q, method=m) for q, m in zip(INTERVAL, ("lower", "higher"), strict=True))
+    return {"batch_factor": batch, "start": float(starts[i]), "step_factor": edge, "low": low, "high": high}
 
 
 def _crossing(logarithms: np.ndarray, curve: np.ndarray) -> float:
+    """Return where a curve passes 1/2: 0 or infinity where that is before its first point or after its last."""
     above = np.flatnonzero(curve >= 0.5)
     if not len(above) or above[0] == 0:
-        return float("nan")
+        return 0.0 if len(above) else np.inf
     k = above[0]
     share = (0.5 - curve[k - 1]) / (curve[k] - curve[k - 1])
     return float(np.exp(logarithms[k - 1] + share * (logarithms[k] - logarithms[k - 1])))
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+
+
+def _unlike(runs: Trajectories) -> list[str]:
+    """Return which of the settings that kernels are rescaled by differ between runs."""
+    known = {name for run in runs for name in ("step", "batch") if name in run.setting}
+    return sorted(known - set(runs.setting))
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

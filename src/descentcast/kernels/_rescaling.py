@@ -54,6 +54,8 @@ def caveats(setting: Mapping[str, Any]) -> tuple[str, ...]:
         notes.append(f"rescaled as if by plain SGD, the runs were made with {optimizer} and its momentum")
     if stride != 1:
         notes.append(f"rescaled as if a step at a time, the kernel is of {stride} steps at once")
+    if (schedule := setting.get("schedule", "constant")) != "constant":
+        notes.append(f"rescaled as if at one step size, that of the runs followed a schedule ({schedule})")
     return tuple(notes)
 
 

@@ -80,6 +80,9 @@ def merge_adapter(network: torch.nn.Module, folder: Path, base: str) -> str:
         matrices = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"adapter {folder.name!r}: {WEIGHTS} cannot be read: {error}") from error
+    for key in ("lora_alpha", "r"):
+        if not isinstance(config.get(key), int | float) or not config[key]:
+            raise ModelError(f"adapter {folder.name!r}: {key} == {config.get(key)!r}, must be a number")
     scale = config["lora_alpha"] / config["r"]
     modules = dict(network.named_modules())
     for key in sorted(k for k in matrices if k.endswith(".lora_A.weight")):

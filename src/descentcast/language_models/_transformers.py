@@ -3,6 +3,7 @@
 This is the only file that imports transformers. Shapes: L prompt tokens, H hidden size, A alphabet.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -35,6 +37,8 @@ SAMPLED_POSITIONS = 8
 KEPT_PROMPTS, KEPT_BYTES = 8, 1 << 29
 PACKED = "descentcast_packed"
 FULL, SLIDING = "full_attention", "sliding_attention"
+# Of a config: what decides no answer.
+ASIDE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "architectures")
 
 
 class TransformersModel:
@@ -49,7 +53,7 @@ class TransformersModel:
         name: What results call it.
         restarts: True if it was trained to read runs, several in one context. Its loss was over number symbols alone,
             so that is what its answers are normalised over: the rest of its output means nothing.
-        fingerprint: Tells its weights from all others, adapter and precision included.
+        fingerprint: Tells its weights from all others, adapter and precision included; how they are read is added.
         precisions: Switches the network to bfloat16 for branches of little mass.
 
     Attributes:
@@ -74,7 +78,6 @@ class TransformersModel:
     ) -> None:
         self.name = name
         self.restarts = restarts
-        self.fingerprint = fingerprint
         self.precision, self.light = str(network.dtype).removeprefix("torch."), 0.0
         self._precisions = precisions
         self._network = network.eval()
@@ -82,6 +85,7 @@ class TransformersModel:
         own = _own_symbols(config)
         self._scheme: TokenScheme = symbol_scheme(own["begin"]) if own else token_scheme(tokenizer, name)
         self.alphabet: Alphabet = self._scheme.alphabet
+        self.fingerprint = fingerprint and f"{_reading(config, self._scheme)}:{fingerprint}"
         positions = own["longest"] if own else getattr(config, "max_position_embeddings", 1 << 20)
         self.max_length = int(positions) - len(self._scheme.begin)
         check_attention(network, name)
@@ -318,7 +322,7 @@ def load_network(
         network, report = loaded
         own = _own_symbols(network.config)
         tokenizer = None if own else transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"{name}: cannot be loaded: {reason}") from error
     # transformers fills weights that a file lacks at random, and goes on.
@@ -336,6 +340,13 @@ def load_network(
     if both:
         model.choose_precision()
     return model
+
+
+def _reading(config: Any, scheme: TokenScheme) -> str:
+    """Return what tells apart how the same weights are read: the architecture's numbers and the symbols' tokens."""
+    numbers = {key: value for key, value in config.to_dict().items() if key not in ASIDE}
+    known = json.dumps([numbers, scheme.begin, scheme.token_ids.tolist()], sort_keys=True, default=str)
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:

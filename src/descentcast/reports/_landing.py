@@ -46,6 +46,10 @@ def plot_landing(
         missing = {"start", "basin", "position", "probability"} - set(frame.columns)
         if missing:
             raise ArgumentError(f"landing_frames[{name!r}] lacks {', '.join(sorted(missing))}")
+        if frame.duplicated(["start", "basin"]).any():
+            raise ArgumentError(
+                f"landing_frames[{name!r}] has a start twice, must be of one coordinate and each start once"
+            )
     pooled = pd.concat(list(landing_frames.values()), ignore_index=True)
     placed = pooled[np.isfinite(pooled["position"].to_numpy(dtype=float))]
     positions = dict(zip(placed["basin"].tolist(), placed["position"].tolist(), strict=True))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import jinja2
+import numpy as np
 from matplotlib.figure import Figure
 
 from descentcast import _checks
@@ -54,7 +55,7 @@ def report(results: Any, path: str | Path, title: str = "descentcast report") ->
     named = _named(results)
     if target.suffix == ".json":
         plain = [{"title": name, "kind": _kind(result), **_dict(result)} for name, result in named]
-        return _written(target, json.dumps(plain))
+        return _written(target, json.dumps(plain, default=_plain))
     sections = [section(name, _dict(result), _picture(result)) for name, result in named]
     return _written(target, _page(sections, title if len(named) > 1 else named[0][0]))
 
@@ -74,6 +75,11 @@ def _named(results: Any) -> list[tuple[str, Any]]:
     if not found or not all(_is_result(result) and _dict(result) for _, result in found):
         raise ArgumentError("results == nothing, must be at least one result, or what its to_dict returns")
     return found
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON has no word for, such as a setting that is a number of NumPy's, as a number or as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _is_result(value: Any) -> bool:

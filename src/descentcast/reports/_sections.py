@@ -72,14 +72,16 @@ def _tables(title: str, values: Mapping[str, Any]) -> list[Table]:
     single = {key: value for key, value in values.items() if _is_single(value)}
     tables = []
     for key, value in values.items():
-        name = key.replace("_", " ")
+        name = str(key).replace("_", " ")
         if isinstance(value, Mapping):
             tables += _tables(name, value)
         elif _is_records(value):
             columns = {column: None for row in value for column, cell in row.items() if _is_single(cell)}
             tables.append(_table(name, list(columns), [[row.get(c) for c in columns] for row in value]))
     if single:
-        tables.append(_table(title, ["", "value"], [[key.replace("_", " "), value] for key, value in single.items()]))
+        tables.append(
+            _table(title, ["", "value"], [[str(key).replace("_", " "), value] for key, value in single.items()])
+        )
     return [table for table in tables if table.rows and table.columns]
 
 
@@ -88,7 +90,7 @@ def _table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     more = len(rows) - MOST_ROWS
     return Table(
         title[:1].upper() + title[1:],
-        [column.replace("_", " ") for column in columns],
+        [str(column).replace("_", " ") for column in columns],
         [[cell(value) for value in row] for row in rows[:MOST_ROWS]],
         numeric,
         f"{more} more rows are in the JSON." if more > 0 else "",

@@ -25,12 +25,12 @@ def show_table(rows: pd.DataFrame | list[dict[str, Any]], title: str) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in frame:
         is_number = pd.api.types.is_numeric_dtype(frame[column])
-        table.add_column(str(column), justify="right" if is_number else "left", overflow="fold")
+        table.add_column(escape(str(column)), justify="right" if is_number else "left", overflow="fold")
     formats = [_format(frame.iloc[:, i]) for i in range(frame.shape[1])]
     for row in frame.itertuples(index=False):
         table.add_row(*(_cell(value, spec) for value, spec in zip(row, formats, strict=True)))
     console = Console()
-    console.print(title, style="bold", highlight=False)
+    console.print(title, style="bold", highlight=False, markup=False)
     console.print(table)
 
 
