@@ -44,7 +44,7 @@ from benchmarks.suite.trials_zero_shot import zero_shot, zero_shot_table
 RESULTS = Path(__file__).parent / "results" / "trials"
 KERNELS = "local-linear"
 # Of what units say, and of the true means.
-VERSION, TRUTHS = "2", "1"
+VERSION, TRUTHS = "3", "1"
 RUNS = DESIGN["design"]["runs"]
 METHODS = ("virtual trial", "Welch", "pooled prior")
 PARTS = ("reporting", "digits", "digits_fresh", "digits_half", "zero-shot", "development")

@@ -29,6 +29,7 @@ class Said:
     within: float
     sampling: float
     real: float
+    carried: float
     late: tuple[float, float]
     whole: tuple[float, float]
     unknown: float = 0.0
@@ -42,13 +43,16 @@ def generator(*words: Any) -> np.random.Generator:
 def evidence(
     arms: dict[str, np.ndarray], outcome: Any, steps: int, starts: np.ndarray | None, seed: int, better: str = "lower"
 ) -> dict[str, list[list[float]]]:
-    """Return mean, within, sampling, real outcome and what was seen of the starts, of each run of each arm."""
+    """Return what is kept of each run of each arm: numbers, in the order in which `said` takes them."""
     runs = {name: dc.Trajectories.from_arrays(list(values)) for name, values in arms.items()}
     most = max(map(len, runs.values()))
     trial = dc.Trial(runs, outcome, better, starts=starts, steps=steps, estimator=dc.LocalLinearKernel())
     found = trial.run(replicates=VIRTUAL * most, random_state=seed)
     return {
-        name: [[run.mean, run.within, run.sampling, run.real, *run.late, *run.whole, run.unknown] for run in each]
+        name: [
+            [run.mean, run.within, run.sampling, run.real, run.carried, *run.late, *run.whole, run.unknown]
+            for run in each
+        ]
         for name, each in zip(found.names, found.evidence, strict=True)
     }
 
@@ -67,7 +71,7 @@ def block(family: Family, effect: str, index: int, most: int = MOST) -> Record:
 def said(runs: list[list[float]]) -> list[Said]:
     """Return what runs say from what was kept of them."""
     known = [[float("nan") if v is None else v for v in run] for run in runs]
-    return [Said(*run[:4], late=(run[4], run[5]), whole=(run[6], run[7]), unknown=run[8]) for run in known]
+    return [Said(*run[:5], late=(run[5], run[6]), whole=(run[7], run[8]), unknown=run[9]) for run in known]
 
 
 def trials(record: Record, n: int) -> Iterator[tuple[list[Said], list[Said]]]:

@@ -10,7 +10,7 @@ from benchmarks.suite.trials_units import ALPHA, LEVEL, VIRTUAL, generator
 
 import descentcast as dc
 
-KERNELS, VERSION, TRUTHS = "local-linear", "2", "1"
+KERNELS, VERSION, TRUTHS = "local-linear", "3", "1"
 PART, RUNS = "zero-shot", 2
 TRUTH = 4000
 
