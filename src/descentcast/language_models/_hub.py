@@ -1,11 +1,12 @@
 """Where a hub id is loaded from: the hub, or without a network what its cache here holds."""
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
 
 from descentcast.errors import ModelError
 
 SECONDS = 10.0
+REFUSED = StrictDataclassError  # What is raised of a config whose numbers fit no model.
 
 
 def on_the_hub_or_here(name: str) -> str:

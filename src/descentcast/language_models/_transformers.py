@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -24,6 +23,7 @@ from descentcast.language_models._adapters import merge_adapter, weights_fingerp
 from descentcast.language_models._attention import PackedPass
 from descentcast.language_models._base import Alphabet, Forest, ForestLogProbs
 from descentcast.language_models._compatible import check_answers, check_attention
+from descentcast.language_models._hub import REFUSED
 from descentcast.language_models._kept import KeptPrompts
 from descentcast.language_models._linear import TwoPrecisions
 from descentcast.language_models._packing import lineage
@@ -322,7 +322,7 @@ def load_network(
         network, report = loaded
         own = _own_symbols(network.config)
         tokenizer = None if own else transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError, REFUSED) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"{name}: cannot be loaded: {reason}") from error
     # transformers fills weights that a file lacks at random, and goes on.

@@ -104,7 +104,7 @@ def _trajectory(one: Found, columns: Sequence[str] | None) -> Trajectory | str:
     """Return the run, or why there is none."""
     record, path = one.record, one.source.path
     if not record.series:
-        return "".join(["0 recorded step(s)", *(f"; {note}" for note in record.notes)])
+        return "".join(["no numbers were recorded", *(f"; {note}" for note in record.notes)])
     names = _chosen(record, one, columns)
     parts = {name: ordered(record.series[name]) for name in names}
     notes = [*record.notes, *dict.fromkeys(note for _, _, mended in parts.values() for note in mended)]

@@ -88,8 +88,8 @@ def test_a_piece_in_which_nothing_was_recorded_stops_nobody(tmp_path):
     (tmp_path / "b.jsonl").touch()
     found = dc.read(tmp_path)
     np.testing.assert_array_equal(found[0].values, whole(steps=12).values)
-    assert found.notes == ("b: 0 recorded step(s): left out",)
-    with pytest.raises(DataError, match=r"^b: 0 recorded step\(s\), at least 2 are needed$"):
+    assert found.notes == ("b: no numbers were recorded: left out",)
+    with pytest.raises(DataError, match=r"^b: no numbers were recorded, at least 2 are needed$"):
         dc.read(tmp_path / "b.jsonl")
 
 
