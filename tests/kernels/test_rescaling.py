@@ -108,17 +108,19 @@ def test_mass_beyond_the_grid_stays_beyond_or_comes_back():
 def test_setting_evidence_and_notes_travel():
     chain = kernel(
         np.eye(3),
-        setting={"step": 0.1, "batch": 8, "schedule": "cosine"},
+        setting={"step": 0.1, "batch": 8, "data": "digits"},
         evidence=Evidence.uniform("probed", 3, visits=np.arange(3)),
     )
     there = chain.rescaled(step=2, batch=0.5)
-    assert dict(there.setting) == {"step": 0.2, "batch": 4.0, "schedule": "cosine"}
+    assert dict(there.setting) == {"step": 0.2, "batch": 4.0, "data": "digits"}
     assert_array_equal(there.evidence.visits, [0, 1, 2])
     assert there.notes == ()
     adam = kernel(np.eye(3), setting={"optimizer": "Adam"})
     assert "Adam" in adam.rescaled(step=2).notes[0]
     assert "3 steps" in chain.power(3).rescaled(step=2).notes[0]
     assert "step" not in adam.rescaled(step=2).setting
+    assert kernel(np.eye(3), setting={"schedule": "constant"}).rescaled(step=2).notes == ()
+    assert "followed a schedule (cosine)" in kernel(np.eye(3), setting={"schedule": "cosine"}).rescaled(step=2).notes[0]
 
 
 @given(kernels(), st.floats(1e-3, 50), st.floats(1e-3, 1e3))
