@@ -11,6 +11,7 @@ import pytest
 import descentcast as dc
 from descentcast.errors import ArgumentError, DataError
 from descentcast.reports._sections import MOST_ROWS, cell, section
+from descentcast.reports._terminal import show_table
 
 
 class Page(HTMLParser):
@@ -138,3 +139,16 @@ def test_frames_and_numbers_of_numpy_are_written(tmp_path):
     assert written[0]["runs"][0]["setting"] == {"seed": 3}
     landing = dc.forecast(dc.LocalLinearKernel().fit(dc.problems.Quadratic().simulate([1.0], 40)), [0.5], 3).landing
     assert "0.5" in dc.report(landing, tmp_path / "landing.html").read_text()
+
+
+def test_titles_and_columns_of_a_table_are_no_markup(capsys):
+    show_table([{"loss[/train]": 1.0}], "final loss[/train] of [b]a[/b]")
+    shown = capsys.readouterr().out
+    assert "final loss[/train] of [b]a[/b]" in shown
+    assert shown.count("loss[/train]") == 2
+
+
+def test_landings_with_a_start_twice_are_refused():
+    fit = dc.LocalLinearKernel().fit(dc.problems.Quadratic().simulate([1.0], 40))
+    with pytest.raises(ArgumentError, match="has a start twice"):
+        dc.reports.plot_landing({"m": dc.forecast(fit, [0.5, 0.5], 3).landing})
